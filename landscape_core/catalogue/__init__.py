@@ -1,0 +1,43 @@
+"""What exists: architectures, data sets, preprocessings; what fits a checkpoint, and what a request may ask. No torch."""
+
+from landscape_core.catalogue.checks import check_request
+from landscape_core.catalogue.data import (
+    DatasetEntry,
+    DatasetFacts,
+    available_datasets,
+    dataset_entry,
+    datasets,
+    facts,
+    preprocessings,
+    split_files,
+    standardisation,
+)
+from landscape_core.catalogue.idx import read_idx
+from landscape_core.catalogue.matching import explain_no_match, fit, macs_per_example, match
+from landscape_core.catalogue.networks import ArchitectureEntry, Candidate, architectures, canonical, resolve
+from landscape_core.catalogue.perceptrons import AffineLayer, affine_layers
+
+__all__ = [
+    "AffineLayer",
+    "ArchitectureEntry",
+    "Candidate",
+    "DatasetEntry",
+    "DatasetFacts",
+    "affine_layers",
+    "architectures",
+    "available_datasets",
+    "canonical",
+    "check_request",
+    "dataset_entry",
+    "datasets",
+    "explain_no_match",
+    "facts",
+    "fit",
+    "macs_per_example",
+    "match",
+    "preprocessings",
+    "read_idx",
+    "resolve",
+    "split_files",
+    "standardisation",
+]

@@ -1,0 +1,205 @@
+"""The catalogued data sets and preprocessings, and which of them are on this machine. numpy only.
+
+A data set's files are looked for in this order:
+
+    fashion-mnist-sample    always there: it ships with the package
+    fashion-mnist           <folder>/fashion-mnist/ or FashionMNIST/raw/, then Debian's package; IDX files, .gz or not
+    mnist                   <folder>/mnist/ or MNIST/raw/ (where torchvision puts them); IDX files, .gz or not
+    cifar10                 <folder>/cifar-10-batches-bin/ or <folder>/cifar10/; the "binary version", which has no pickles
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from landscape_core.catalogue.idx import idx_shape
+from landscape_core.errors import DatasetRejected, InvalidRequest, NotFound
+from landscape_core.requests import Message, Standardisation
+
+DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
+SAMPLE_FILE = Path(__file__).parent / "samples" / "fashion-mnist-sample.npz"
+
+SAMPLE_SPLITS = {"train": 3000, "test": 1000}
+"""Examples in the shipped sample; a test holds it against the file."""
+
+CIFAR10_RECORD = 1 + 3 * 32 * 32
+"""Bytes of one example in CIFAR-10's binary version: the label, then the red, green and blue planes."""
+
+CIFAR10_FILES = {"train": tuple(f"data_batch_{n}.bin" for n in range(1, 6)), "test": ("test_batch.bin",)}
+IDX_STEMS = {"train": "train", "test": "t10k"}
+
+
+class DatasetEntry(Message):
+    """A catalogued data set, whether or not it is on this machine.
+
+    Attributes:
+        id: What a request's `data.dataset` takes.
+        title: For people.
+        shape: (channels, height, width) of one example.
+        classes: How many classes its labels have.
+        preprocessing: The name of the preprocessing that is usual for it.
+        source: Where it comes from, and its licence.
+    """
+
+    id: str
+    title: str
+    shape: tuple[int, ...]
+    classes: int
+    preprocessing: str
+    source: str
+
+
+class DatasetFacts(Message):
+    """What is known of a data set without holding its examples.
+
+    Attributes:
+        id: Catalogued name, or SHA-256 of an uploaded file.
+        title: For people.
+        splits: Name of each split -> how many examples it has.
+        shape: (channels, height, width) or (features,) of one example.
+        dtype: numpy name of the stored type; `uint8` is scaled to [0, 1], floating types are taken as they are.
+        classes: How many classes: one more than the largest label.
+        preprocessing: The name of the preprocessing that is usual for it.
+        source: Where it comes from, and its licence.
+    """
+
+    id: str
+    title: str
+    splits: dict[str, int]
+    shape: tuple[int, ...]
+    dtype: str = "uint8"
+    classes: int
+    preprocessing: str = "none"
+    source: str = ""
+
+
+def preprocessings() -> dict[str, Standardisation | None]:
+    """Every named preprocessing; None leaves values as they are.
+
+    Sources: `cifar10-li2018` is data_loader.py of the code of Li et al. 2018; `imagenet` is torchvision's; the others are
+    the mean and standard deviation of the training images.
+    """
+    thirds = ((125.3 / 255, 123.0 / 255, 113.9 / 255), (63.0 / 255, 62.1 / 255, 66.7 / 255))
+    return {
+        "none": None,
+        "mnist": Standardisation(mean=(0.1307,), std=(0.3081,)),
+        "fashion-mnist": Standardisation(mean=(0.2860,), std=(0.3530,)),
+        "cifar10": Standardisation(mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616)),
+        "cifar10-li2018": Standardisation(mean=thirds[0], std=thirds[1]),
+        "imagenet": Standardisation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
+    }
+
+
+def standardisation(preprocessing: str | Standardisation) -> Standardisation | None:
+    """The mean and standard deviation that a request's `data.preprocessing` stands for; None leaves values as they are.
+
+    Raises:
+        InvalidRequest: There is no preprocessing of this name.
+    """
+    if isinstance(preprocessing, Standardisation):
+        return preprocessing
+    named = preprocessings()
+    if preprocessing not in named:
+        raise InvalidRequest(
+            f"There is no preprocessing {preprocessing!r}; choose one of {', '.join(named)}, or give mean and std.",
+            field="data.preprocessing",
+        )
+    return named[preprocessing]
+
+
+def datasets() -> list[DatasetEntry]:
+    """All catalogued data sets; `available_datasets` tells which are on this machine."""
+    zalando = "Zalando Research, Fashion-MNIST (Xiao, Rasul, Vollgraf 2017), MIT licence"
+
+    def entry(name: str, title: str, shape: tuple[int, ...], preprocessing: str, source: str) -> DatasetEntry:
+        return DatasetEntry(id=name, title=title, shape=shape, classes=10, preprocessing=preprocessing, source=source)
+
+    return [
+        entry("fashion-mnist-sample", "Fashion-MNIST sample", (1, 28, 28), "fashion-mnist", f"{zalando}; the first images"),
+        entry("fashion-mnist", "Fashion-MNIST", (1, 28, 28), "fashion-mnist", zalando),
+        entry("mnist", "MNIST", (1, 28, 28), "mnist", "LeCun, Cortes, Burges 1998"),
+        entry("cifar10", "CIFAR-10", (3, 32, 32), "cifar10", "Krizhevsky 2009"),
+    ]
+
+
+def dataset_entry(name: str) -> DatasetEntry:
+    """The catalogued data set of this name.
+
+    Raises:
+        NotFound: There is none.
+    """
+    known = {entry.id: entry for entry in datasets()}
+    if name not in known:
+        raise NotFound(f"There is no data set {name!r}; choose one of {', '.join(known)}, or give an .npz file.")
+    return known[name]
+
+
+def split_files(name: str, split: str, folder: Path) -> tuple[Path, ...]:
+    """The files that hold one split of a catalogued data set.
+
+    Args:
+        name: A catalogued data set.
+        split: `train` or `test`.
+        folder: Where data sets are kept.
+
+    Returns:
+        (images, labels) for IDX files, the batches for CIFAR-10, the one file of the sample; empty if they are not here.
+    """
+    if name == "fashion-mnist-sample":
+        return (SAMPLE_FILE,)
+    if name == "cifar10":
+        for place in (folder / "cifar-10-batches-bin", folder / "cifar10"):
+            files = tuple(place / file for file in CIFAR10_FILES[split])
+            if all(file.is_file() for file in files):
+                return files
+        return ()
+    torchvision = folder / {"mnist": "MNIST", "fashion-mnist": "FashionMNIST"}[name] / "raw"
+    for place in (folder / name, torchvision, *([DEBIAN_FASHION_MNIST] if name == "fashion-mnist" else [])):
+        stems = (f"{IDX_STEMS[split]}-images-idx3-ubyte", f"{IDX_STEMS[split]}-labels-idx1-ubyte")
+        found = [next((p for p in (place / s, place / f"{s}.gz") if p.is_file()), None) for s in stems]
+        if None not in found:
+            return tuple(path for path in found if path is not None)
+    return ()
+
+
+def _split_size(name: str, files: tuple[Path, ...]) -> int:
+    if name == "cifar10":
+        return sum(file.stat().st_size // CIFAR10_RECORD for file in files)
+    return idx_shape(files[0])[0]
+
+
+def facts(name: str, folder: Path) -> DatasetFacts | None:
+    """What is known of a catalogued data set on this machine; None if its files are not here.
+
+    Raises:
+        NotFound: There is no data set of this name.
+        DatasetRejected: Its files are damaged.
+    """
+    entry = dataset_entry(name)
+    if name == "fashion-mnist-sample":
+        splits = dict(SAMPLE_SPLITS)
+    else:
+        files = {split: split_files(name, split, folder) for split in ("train", "test")}
+        splits = {split: _split_size(name, paths) for split, paths in files.items() if paths}
+    if not splits:
+        return None
+    return DatasetFacts(splits=splits, **entry.model_dump())
+
+
+def available_datasets(folder: Path) -> list[DatasetFacts]:
+    """The catalogued data sets that are on this machine: the shipped sample always, the others where their files are.
+
+    A data set whose files are damaged is left out; loading it by name says what is wrong.
+
+    Args:
+        folder: Where data sets are kept; it need not exist.
+    """
+    found = []
+    for entry in datasets():
+        try:
+            known = facts(entry.id, folder)
+        except DatasetRejected:
+            continue
+        if known is not None:
+            found.append(known)
+    return found

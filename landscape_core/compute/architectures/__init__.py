@@ -1,0 +1,74 @@
+"""Building the catalogued networks, and putting a checkpoint's tensors into them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import nn
+
+from landscape_core.catalogue.matching import fit
+from landscape_core.catalogue.networks import COUNTER, Shapes, resnet_depth, resolve
+from landscape_core.catalogue.perceptrons import affine_layers
+from landscape_core.compute.architectures.mlp import Perceptron
+from landscape_core.compute.architectures.resnet import CifarResNet
+from landscape_core.errors import InvalidRequest
+from landscape_core.requests import ArchitectureSpec
+
+__all__ = ["CifarResNet", "Perceptron", "build", "load"]
+
+
+def build(spec: ArchitectureSpec, shapes: Shapes) -> nn.Module:
+    """The network that `spec` names, in evaluation mode, with the sizes that the file's shapes give it.
+
+    Its weights are PyTorch's initial ones. The order of `parameters()` is that of the code of Li et al. 2018.
+
+    Args:
+        spec: A catalogued architecture.
+        shapes: The file's names and shapes, in the file's order.
+
+    Raises:
+        InvalidRequest: There is no such architecture or option, or it does not fit the shapes.
+
+    Example:
+        >>> build(ArchitectureSpec(name="mlp"), {"a.weight": (5, 4), "b.weight": (3, 5)})(torch.zeros(2, 4)).shape
+        torch.Size([2, 3])
+    """
+    candidate = fit(spec, shapes)
+    options = resolve(spec)
+    if spec.name == "mlp":
+        layers = affine_layers(shapes)
+        widths = [layers[0].inputs, *(layer.outputs for layer in layers)]
+        return Perceptron(widths, [layer.bias is not None for layer in layers], options["activation"]).eval()
+    found = resnet_depth(spec.name)
+    if found is None:
+        raise InvalidRequest(f"{spec.name} is catalogued but cannot be built.", field="architecture.name")
+    depth, has_shortcuts = found
+    shortcut = options["shortcut"] if has_shortcuts else None
+    return CifarResNet(depth, shortcut, candidate.input_shape[0], candidate.classes).eval()
+
+
+def load(spec: ArchitectureSpec, tensors: Mapping[str, np.ndarray]) -> nn.Module:
+    """The network with a checkpoint's tensors in it: float32, on the CPU, in evaluation mode, without gradients.
+
+    Args:
+        spec: A catalogued architecture.
+        tensors: The file's names and arrays, in the file's order. They are copied. Batch norm's counters may be absent.
+
+    Raises:
+        InvalidRequest: There is no such architecture or option, or the tensors do not fit it.
+    """
+    shapes = {name: tuple(array.shape) for name, array in tensors.items()}
+    renames = fit(spec, shapes).renames
+    with torch.device("meta"):
+        module = build(spec, shapes)
+    state = {}
+    for name, empty in module.state_dict().items():
+        source = tensors.get(renames.get(name, name))
+        if source is None and name.endswith(COUNTER):
+            state[name] = torch.zeros(empty.shape, dtype=empty.dtype)
+        else:
+            state[name] = torch.from_numpy(np.array(source)).to(empty.dtype)
+    module.load_state_dict(state, strict=True, assign=True)
+    return module.requires_grad_(False)

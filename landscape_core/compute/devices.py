@@ -1,0 +1,36 @@
+"""Choosing a device, and knowing when its memory did not suffice."""
+
+from __future__ import annotations
+
+import torch
+
+from landscape_core.errors import InvalidRequest
+
+
+def choose_device(name: str = "auto") -> str:
+    """The name of the device that `name` stands for.
+
+    Args:
+        name: `auto` (an accelerator such as a GPU if PyTorch sees one, else the CPU), or a PyTorch device such as `cuda:1`.
+
+    Raises:
+        InvalidRequest: It is no device of this machine.
+    """
+    if name == "auto":
+        accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        return "cpu" if accelerator is None else accelerator.type
+    try:
+        torch.empty(1, device=name).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InvalidRequest(
+            f"There is no device {name!r} on this machine; use auto, cpu, or one that PyTorch sees."
+        ) from error
+    return name
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory did not suffice, on any device."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)

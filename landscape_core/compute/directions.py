@@ -1,0 +1,124 @@
+"""From a recipe to parameter-shaped tensors.
+
+A direction has one tensor for each of the network's parameters in `parameters()` order (`of="weights"`), or one for each
+entry of its `state_dict()` (`of="states"`), as in the direction files of Li et al. 2018. All are float32 on the CPU.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from landscape_core.compute.normalization import normalise
+from landscape_core.errors import DirectionsRejected, InvalidRequest
+from landscape_core.requests import DirectionSpec, FileDirection, Normalisation, RandomDirection, SurfaceRequest
+
+
+@runtime_checkable
+class DirectionArrays(Protocol):
+    """What a direction file holds: `x` for `plane.x`, `y` for `plane.y`, each a list of arrays; None where it has none."""
+
+    @property
+    def x(self) -> list[np.ndarray]:
+        """One array for each moved tensor, in order."""
+
+    @property
+    def y(self) -> list[np.ndarray] | None:
+        """The same for the second direction; None for a curve."""
+
+
+def moved_tensors(module: nn.Module, normalisation: Normalisation) -> dict[str, Tensor]:
+    """The network's own tensors that a direction moves, by name, in the direction's order.
+
+    For `of="states"` these are all entries of the `state_dict`: batch norm's running statistics, and its integer counters.
+    """
+    if normalisation.of == "weights":
+        return dict(module.named_parameters())
+    return dict(module.state_dict(keep_vars=True))
+
+
+def tensor_seed(seed: int, name: str) -> int:
+    """The seed of one tensor's generator: the first 8 bytes, big-endian, of the SHA-256 of `<seed>:<name>`.
+
+    So a tensor's direction depends on its name alone: not on construction order, device, or what else the network has.
+    """
+    return int.from_bytes(hashlib.sha256(f"{seed}:{name}".encode()).digest()[:8], "big")
+
+
+def draw(
+    spec: DirectionSpec, module: nn.Module, normalisation: Normalisation, arrays: Sequence[np.ndarray] | None = None
+) -> list[Tensor]:
+    """The direction that a recipe stands for.
+
+    A random direction is Gaussian per tensor (`tensor_seed`) and scaled to the network. A direction from a file is used as
+    it is, once its number of tensors and every shape have been checked.
+
+    Args:
+        spec: The recipe.
+        module: The network, on the CPU, under its catalogue names.
+        normalisation: How a random direction is scaled, and which tensors move.
+        arrays: The file's arrays, in order, for a direction from a file.
+
+    Returns:
+        One float32 tensor for each of `moved_tensors`, in that order.
+
+    Raises:
+        DirectionsRejected: The file does not belong to the network.
+        InvalidRequest: A direction from a file was asked for, and no file given.
+    """
+    tensors = moved_tensors(module, normalisation)
+    if isinstance(spec, RandomDirection):
+        return [_random(spec.seed, name, w.to(torch.float32), normalisation) for name, w in tensors.items()]
+    if arrays is None:
+        raise InvalidRequest("The request takes a direction from a file, but none was given.", field="plane")
+    _check_arrays(arrays, tensors, normalisation)
+    return [torch.from_numpy(np.array(array, dtype=np.float32)) for array in arrays]
+
+
+def _random(seed: int, name: str, w: Tensor, normalisation: Normalisation) -> Tensor:
+    generator = torch.Generator().manual_seed(tensor_seed(seed, name))
+    return normalise(torch.randn(w.shape, generator=generator), w, normalisation)
+
+
+def _check_arrays(arrays: Sequence[np.ndarray], tensors: dict[str, Tensor], normalisation: Normalisation) -> None:
+    if len(arrays) != len(tensors):
+        raise DirectionsRejected(
+            f"The direction file has {len(arrays)} tensors, but the network has {len(tensors)} {normalisation.of}; "
+            "give a file made for this network, and choose `of` (weights or states) as it was made."
+        )
+    for index, (array, (name, tensor)) in enumerate(zip(arrays, tensors.items(), strict=True)):
+        if tuple(array.shape) != tuple(tensor.shape):
+            raise DirectionsRejected(
+                f"Tensor {index} of the direction file has shape {tuple(array.shape)}, but the network's {name} has "
+                f"{tuple(tensor.shape)}; give a file made for this network."
+            )
+
+
+def directions_for(
+    request: SurfaceRequest, module: nn.Module, arrays: DirectionArrays | None = None
+) -> tuple[list[Tensor], list[Tensor] | None]:
+    """The request's directions (δ, η); η is None for a curve.
+
+    Args:
+        request: The question.
+        module: The network, on the CPU, under its catalogue names.
+        arrays: What the direction file holds: `plane.x` takes its x, `plane.y` its y.
+
+    Raises:
+        DirectionsRejected: The file does not belong to the network, or has no second direction where one is asked for.
+        InvalidRequest: A direction from a file was asked for, and no file given.
+    """
+    how = request.plane.normalisation
+    x = draw(request.plane.x, module, how, None if arrays is None else arrays.x)
+    if request.plane.y is None:
+        return x, None
+    if isinstance(request.plane.y, FileDirection) and arrays is not None and arrays.y is None:
+        raise DirectionsRejected(
+            "The direction file has an xdirection but no ydirection, so it gives a curve; give a file with both for a surface."
+        )
+    return x, draw(request.plane.y, module, how, None if arrays is None else arrays.y)

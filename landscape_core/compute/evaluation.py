@@ -1,0 +1,228 @@
+"""Measuring a network over a plane: tallies per cell, from one fixed way of cutting batches.
+
+What a cell's tally holds depends on the request, the cell and the range of examples alone: batches are cut from `start` in
+one size per architecture (64 examples channels-last for convolutional networks, 1,024 for MLPs: measured fastest on CPUs),
+losses are float32 per example (never TF32), and sums are float64. Only where memory runs out is the batch halved.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from landscape_core.catalogue import check_request
+from landscape_core.compute.architectures import Perceptron, load
+from landscape_core.compute.datasets import Batches, Examples
+from landscape_core.compute.devices import is_out_of_memory
+from landscape_core.compute.directions import DirectionArrays, directions_for
+from landscape_core.compute.first_layer import FirstLayer
+from landscape_core.compute.losses import per_example
+from landscape_core.compute.planes import Plane
+from landscape_core.errors import Cancelled, OutOfMemory
+from landscape_core.estimate import chunk_bounds
+from landscape_core.requests import SurfaceRequest
+from landscape_core.results import Tally
+
+CONVOLUTION_BATCH = 64
+PERCEPTRON_BATCH = 1024
+
+
+class Evaluator:
+    """A request made ready: network, directions and examples on the device, to be measured at any of its cells.
+
+    Args:
+        request: The question.
+        tensors: The checkpoint's names and arrays, in the file's order.
+        examples: The split that the request names.
+        direction_arrays: What the direction file holds, for directions from a file.
+        device: A PyTorch device.
+        threads: How many CPU threads PyTorch uses, for the whole process; None leaves it as it is.
+
+    Raises:
+        InvalidRequest: The request does not go with the checkpoint or the data set.
+        DirectionsRejected: The direction file does not belong to the network.
+        OutOfMemory: Network or examples do not fit into the device's memory.
+    """
+
+    def __init__(
+        self,
+        request: SurfaceRequest,
+        tensors: Mapping[str, np.ndarray],
+        examples: Examples,
+        direction_arrays: DirectionArrays | None = None,
+        device: str = "cpu",
+        threads: int | None = None,
+    ) -> None:
+        check_request(request, {name: tuple(array.shape) for name, array in tensors.items()}, examples.facts)
+        if threads is not None:
+            torch.set_num_threads(threads)
+        # PyTorch's default rounds the factors of convolutions on some GPUs to 10 bits (TF32)
+        torch.backends.fp32_precision = "ieee"  # type: ignore[attr-defined]
+        self.request, self._facts, self._device = request, examples.facts, torch.device(device)
+        module = load(request.architecture, tensors)
+        x, y = directions_for(request, module, direction_arrays)
+        self._x = [tensor.numpy() for tensor in x]
+        self._y = None if y is None else [tensor.numpy() for tensor in y]
+        convolutional = any(p.dim() == 4 for p in module.parameters())
+        self._batch = CONVOLUTION_BATCH if convolutional else PERCEPTRON_BATCH
+        self._loss = per_example(request.loss)
+        try:
+            self._batches = Batches(examples, request.data, self._device, flat=not convolutional)
+            self._first = self._first_layer(module.to(self._device), [x] if y is None else [x, y])
+            fixed = () if self._first is None else self._first.names
+            self._plane = Plane(module, x, y, request.plane.normalisation, self._device, fixed)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise OutOfMemory(
+                f"The memory of {device} does not suffice for the network and {self._wanted(examples):,} examples of "
+                f"{examples.facts.shape}; ask for fewer examples."
+            ) from error
+        self._alphas = request.grid.x.coordinates
+        self._betas = np.zeros(1) if request.grid.y is None else request.grid.y.coordinates
+
+    @property
+    def examples(self) -> int:
+        """How many examples the request's slice has."""
+        return len(self._batches)
+
+    def directions(self) -> tuple[list[np.ndarray], list[np.ndarray] | None]:
+        """The directions (δ, η), one float32 array for each moved tensor; η is None for a curve."""
+        return self._x, self._y
+
+    def tally(
+        self,
+        cells: Sequence[tuple[int, int]],
+        start: int,
+        stop: int,
+        should_stop: Callable[[], bool] | None = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> Tally:
+        """What the examples start … stop of the slice give at some cells.
+
+        Args:
+            cells: (row, column) of each cell: indices into grid.y and grid.x.
+            start: First example, in the slice's order.
+            stop: One after the last.
+            should_stop: Asked before every batch.
+            progress: Told after every cell which share of the cells is done.
+
+        Returns:
+            A tally of shape (len(cells),), in the order of the cells.
+
+        Raises:
+            Cancelled: `should_stop` said so.
+            OutOfMemory: The device's memory does not suffice for one example.
+        """
+        n = len(cells)
+        sums, squares, correct = np.zeros(n), np.zeros(n), np.zeros(n, np.int64)
+        for index, (row, column) in enumerate(cells):
+            place = (float(self._alphas[column]), float(self._betas[row]))
+            sums[index], squares[index], correct[index] = self._sums_at(place, start, stop, should_stop)
+            if progress is not None:
+                progress((index + 1) / n)
+        return Tally(np.full(n, stop - start, np.int64), sums, squares, correct)
+
+    def own_loss(self, should_stop: Callable[[], bool] | None = None) -> Tally:
+        """What the checkpoint itself gives over the whole slice: a tally of shape (1,).
+
+        Args:
+            should_stop: Asked before every batch.
+
+        Raises:
+            Cancelled: `should_stop` said so.
+            OutOfMemory: The device's memory does not suffice for one example.
+        """
+        total = Tally.zeros(1)
+        for start, stop in chunk_bounds(self.examples):
+            losses, squares, correct = self._sums_at((0.0, 0.0), start, stop, should_stop)
+            total += Tally(np.array([stop - start]), np.array([losses]), np.array([squares]), np.array([correct]))
+        return total
+
+    def provenance(self) -> dict[str, Any]:
+        """How this evaluator measures: versions, device, data, directions. JSON-able."""
+        return {
+            "program": f"loss-atlas {version('loss-atlas')}",
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "torch": torch.__version__,
+            "machine": platform.machine(),
+            "device": str(self._device),
+            "threads": torch.get_num_threads(),
+            "batch": self._batch,
+            "dataset": self._facts.title,
+            "data_sha256": self._batches.sha256(),
+            "directions": self._about_directions(),
+        }
+
+    def _about_directions(self) -> dict[str, float]:
+        x = np.concatenate([array.ravel() for array in self._x]).astype(np.float64)
+        about = {"x_norm": float(np.linalg.norm(x))}
+        if self._y is not None:
+            y = np.concatenate([array.ravel() for array in self._y]).astype(np.float64)
+            about["y_norm"] = float(np.linalg.norm(y))
+            lengths = about["x_norm"] * about["y_norm"]
+            about["cosine"] = float(x @ y) / lengths if lengths else 0.0
+        return {name: value for name, value in about.items() if np.isfinite(value)}
+
+    def _wanted(self, examples: Examples) -> int:
+        return len(examples.y) if self.request.data.examples is None else self.request.data.examples
+
+    def _first_layer(self, module: nn.Module, directions: list[list[Tensor]]) -> FirstLayer | None:
+        if isinstance(module, Perceptron) and FirstLayer.fits(module, len(directions), self.examples):
+            return FirstLayer(module, directions, self._batches)
+        return None
+
+    def _sums_at(
+        self, place: tuple[float, float], start: int, stop: int, should_stop: Callable[[], bool] | None
+    ) -> tuple[float, float, int]:
+        """Σ loss, Σ loss², how many right: of the examples start … stop, at the place (α, β)."""
+        self._plane.move_to(*place)
+        losses, right = [], []
+        position = start
+        while position < stop:
+            if should_stop is not None and should_stop():
+                raise Cancelled("The computation was cancelled.")
+            end = min(position + self._batch, stop)
+            try:
+                loss, correct = self._measured(place, position, end)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                self._halve_batch(end - position, error)
+                continue
+            losses.append(loss)
+            right.append(correct)
+            position = end
+        values = torch.cat(losses).cpu().numpy().astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return float(values.sum()), float((values * values).sum()), int(torch.cat(right).sum())
+
+    @torch.inference_mode()
+    def _measured(self, place: tuple[float, float], start: int, stop: int) -> tuple[Float[Tensor, " n"], Bool[Tensor, " n"]]:
+        """The loss of each example, and whether it was classified rightly; an output that is NaN is not."""
+        x, labels = self._batches.take(start, stop)
+        module = self._plane.module
+        if self._first is not None and isinstance(module, Perceptron):
+            outputs = module.after_first(self._first.at(*place, start, stop))
+        else:
+            outputs = module(x)
+        best, predicted = outputs.max(dim=1)
+        return self._loss(outputs, labels), (predicted == labels) & ~best.isnan()
+
+    def _halve_batch(self, tried: int, error: BaseException) -> None:
+        if tried <= 1:
+            raise OutOfMemory(
+                f"The memory of {self._device} does not suffice for one example of {self._facts.shape} through "
+                f"{self.request.architecture} ({sum(a.size for a in self._x):,} parameters); use a device with more memory."
+            ) from error
+        if self._first is not None:
+            self._first.forget()
+        self._batch = tried // 2

@@ -1,0 +1,57 @@
+"""The loss of each example, not their mean: a mean and its standard error follow from Σ loss and Σ loss²."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+from torch.nn import functional
+
+from landscape_core.requests import Loss
+
+PerExample = Callable[[Float[Tensor, "n classes"], Int64[Tensor, " n"]], Float[Tensor, " n"]]
+
+
+def _cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
+    return functional.cross_entropy(outputs, labels, reduction="none")
+
+
+def _multi_margin(outputs: Tensor, labels: Tensor) -> Tensor:
+    return functional.multi_margin_loss(outputs, labels, reduction="none")
+
+
+def _nll(outputs: Tensor, labels: Tensor) -> Tensor:
+    return functional.nll_loss(outputs, labels, reduction="none")
+
+
+def _mse(outputs: Tensor, labels: Tensor) -> Tensor:
+    one_hot = functional.one_hot(labels, outputs.shape[1]).to(outputs.dtype)
+    return ((outputs - one_hot) ** 2).mean(dim=1)
+
+
+def _mse_softmax(outputs: Tensor, labels: Tensor) -> Tensor:
+    return _mse(torch.softmax(outputs, dim=1), labels)
+
+
+def per_example(loss: Loss) -> PerExample:
+    """The function (outputs, labels) -> loss of each example.
+
+        cross_entropy   −log softmax(outputs)[label]
+        nll             −outputs[label]: the network puts out log-probabilities
+        multi_margin    mean over classes of max(0, 1 − outputs[label] + outputs[k]), k ≠ label
+        mse             mean over classes of (outputs − one-hot)²
+        mse_softmax     the same of softmax(outputs): the original code's `mse` (evaluation.py)
+
+    Args:
+        loss: One of the losses that a request can name.
+    """
+    functions: dict[Loss, PerExample] = {
+        "cross_entropy": _cross_entropy,
+        "mse_softmax": _mse_softmax,
+        "mse": _mse,
+        "multi_margin": _multi_margin,
+        "nll": _nll,
+    }
+    return functions[loss]

@@ -1,0 +1,51 @@
+"""The reference engine: one cell at a time, in float64, as plainly as it can be said. Tests compare the fast one with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from jaxtyping import Float64
+
+from landscape_core.compute.architectures import load
+from landscape_core.compute.datasets import Examples, prepare
+from landscape_core.compute.directions import DirectionArrays, directions_for, moved_tensors
+from landscape_core.compute.losses import per_example
+from landscape_core.requests import SurfaceRequest
+
+
+def reference_surface(
+    request: SurfaceRequest,
+    tensors: Mapping[str, np.ndarray],
+    examples: Examples,
+    direction_arrays: DirectionArrays | None = None,
+) -> tuple[Float64[np.ndarray, "rows nx"], Float64[np.ndarray, "rows nx"]]:
+    """(mean loss, accuracy in percent) at every cell of the request's grid, in float64 throughout.
+
+    The directions and the prepared examples are those of the fast engine, widened; all arithmetic after that is float64.
+
+    Args:
+        request: The question.
+        tensors: The checkpoint's names and arrays, in the file's order.
+        examples: The split that the request names.
+        direction_arrays: What the direction file holds, for directions from a file.
+    """
+    module = load(request.architecture, tensors)
+    x, y = directions_for(request, module, direction_arrays)
+    images, labels = prepare(examples, request.data)
+    module = module.double()
+    moved = list(moved_tensors(module, request.plane.normalisation).values())
+    origin = [tensor.clone() for tensor in moved]
+    betas = np.zeros(1) if request.grid.y is None else request.grid.y.coordinates
+    loss, accuracy = np.empty(request.grid.shape), np.empty(request.grid.shape)
+    for row, beta in enumerate(betas):
+        for column, alpha in enumerate(request.grid.x.coordinates):
+            for index, tensor in enumerate(moved):
+                if tensor.is_floating_point():
+                    tensor.copy_(origin[index] + alpha * x[index] + (0 if y is None else beta * y[index]))
+            with torch.inference_mode():
+                outputs = module(images.double())
+            loss[row, column] = per_example(request.loss)(outputs, labels).mean()
+            accuracy[row, column] = 100 * (outputs.argmax(dim=1) == labels).double().mean()
+    return loss, accuracy

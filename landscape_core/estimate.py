@@ -1,0 +1,65 @@
+"""From tallies to means and standard errors, and the fixed order in which examples are seen. numpy only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from landscape_core.requests import SurfaceRequest
+from landscape_core.results import MEASURED, NOT_COMPUTED, NOT_FINITE, Surface, Tally
+
+FIRST_CHUNK = 64
+"""Examples in the first chunk. 64 make a whole coarse surface of a ResNet-20 in about a second on two cores."""
+
+
+def chunk_bounds(examples: int) -> list[tuple[int, int]]:
+    """Cuts 0 … examples into chunks that double: (0, 64), (64, 128), (128, 256), (256, 512) and so on.
+
+    Tallies are kept per chunk, so a value does not depend on who computed what when.
+    """
+    bounds, start, stop = [], 0, FIRST_CHUNK
+    while start < examples:
+        bounds.append((start, min(stop, examples)))
+        start, stop = stop, 2 * stop
+    return bounds
+
+
+def example_order(available: int, seed: int | None) -> np.ndarray:
+    """The fixed order in which a split's examples are taken, (available,) int64.
+
+    A permutation from numpy's PCG64 seeded by `seed`; the data set's own order for None.
+    """
+    if seed is None:
+        return np.arange(available)
+    return np.random.Generator(np.random.PCG64(seed)).permutation(available)
+
+
+def surface_from_tally(request: SurfaceRequest, tally: Tally, provenance: dict[str, Any]) -> Surface:
+    """The surface of a tally over the request's whole grid.
+
+    Args:
+        request: The question; gives the coordinates.
+        tally: Arrays of shape (ny, nx); cells with no examples become holes.
+        provenance: How it was made.
+    """
+    n = tally.examples
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        mean = tally.loss_sum / n
+        variance = np.maximum(tally.loss_sq - n * mean**2, 0.0) / (n - 1)
+        stderr = np.sqrt(variance / n)
+        accuracy = 100.0 * tally.correct / n
+    seen, finite = n > 0, np.isfinite(mean)
+    state = np.where(seen, np.where(finite, MEASURED, NOT_FINITE), NOT_COMPUTED).astype(np.uint8)
+    measured = state == MEASURED
+    return Surface(
+        x=request.grid.x.coordinates,
+        y=None if request.grid.y is None else request.grid.y.coordinates,
+        loss=np.where(measured, mean, np.nan),
+        state=state,
+        accuracy=np.where(seen, accuracy, np.nan),
+        examples=n,
+        stderr=np.where(measured & (n > 1), stderr, np.nan),
+        request=request,
+        provenance=provenance,
+    )

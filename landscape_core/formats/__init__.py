@@ -1,0 +1,102 @@
+"""Surfaces as files: the project's own `.npz`, the original's `.h5`, `.json`, `.csv`, and a `.png` preview.
+
+    .npz   read, written   lossless, byte-stable, no pickles (see `npz`)
+    .h5    read, written   the form of Li et al.'s own code, layout trap and all (see `h5`)
+    .json  read, written   for programs without numpy (see `json`)
+    .csv   written         one row per cell, for spreadsheets (see `csv`)
+    .png   written         a picture, 1200 x 630 (see `png`)
+
+`Z[j, i] = L(x[i], y[j])` in all of them. A reader gives a `Surface` whose arrays agree, or raises `SurfaceRejected`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from landscape_core.errors import SurfaceRejected
+from landscape_core.formats import csv, h5, json, npz
+from landscape_core.formats.atomic import write_atomically
+from landscape_core.formats.h5 import directions_h5
+from landscape_core.results import Surface
+
+__all__ = ["MAX_FILE_BYTES", "READABLE", "WRITABLE", "directions_h5", "load", "save", "to_bytes", "write_atomically"]
+
+MAX_FILE_BYTES = 512 << 20
+"""Longest surface file that is read: the largest grid (2001 x 2001) takes 164 MB as `.npz`."""
+
+
+def _png(surface: Surface) -> bytes:
+    from landscape_core.formats.png import render_png  # noqa: PLC0415  matplotlib takes half a second to import
+
+    return render_png(surface)
+
+
+_WRITERS: dict[str, Callable[[Surface], bytes]] = {
+    ".npz": npz.dump,
+    ".h5": h5.dump,
+    ".csv": csv.dump,
+    ".json": json.dump,
+    ".png": _png,
+}
+_READERS: dict[str, Callable[[bytes], Surface]] = {".npz": npz.load, ".h5": h5.load, ".json": json.load}
+
+WRITABLE = tuple(_WRITERS)
+"""Suffixes that a surface can be written as."""
+
+READABLE = tuple(_READERS)
+"""Suffixes that a surface can be read from."""
+
+
+def to_bytes(surface: Surface, suffix: str) -> bytes:
+    """The content of a file of this form.
+
+    Args:
+        surface: What to write.
+        suffix: One of `WRITABLE`, in any case.
+
+    Raises:
+        SurfaceRejected: If there is no such form.
+    """
+    writer = _WRITERS.get(suffix.lower())
+    if writer is None:
+        asked = suffix or "a file without a suffix"
+        raise SurfaceRejected(f"A surface is written as {', '.join(WRITABLE)}, not as {asked!r}.")
+    return writer(surface)
+
+
+def save(surface: Surface, path: Path) -> None:
+    """Writes the surface in the form that the path's suffix names; the file is there whole or not at all.
+
+    Args:
+        surface: What to write.
+        path: Where; an existing file is replaced.
+
+    Raises:
+        SurfaceRejected: If there is no such form.
+    """
+    write_atomically(path, to_bytes(surface, path.suffix))
+
+
+def load(path: Path) -> Surface:
+    """Reads a surface in the form that the path's suffix names.
+
+    The `.h5` reader is a C library: read files from strangers in a child process (`reading.inspect_in_child`).
+
+    Args:
+        path: The file.
+
+    Raises:
+        SurfaceRejected: If the file is missing, too long, damaged or of another form.
+    """
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        found = path.suffix or "a file without a suffix"
+        raise SurfaceRejected(f"A surface is read from {', '.join(READABLE)}, not from {found!r}.")
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise SurfaceRejected(f"The file has {path.stat().st_size:,} bytes; a surface file has at most {MAX_FILE_BYTES:,}.")
+        data = path.read_bytes()
+    except OSError as error:
+        raise SurfaceRejected(f"The file cannot be read ({error.strerror or error}).") from None
+    return reader(data)

@@ -1,0 +1,166 @@
+"""What every surface file must keep to, whatever its form: the one gate through which all readers build a `Surface`."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from landscape_core.errors import SurfaceRejected
+from landscape_core.requests import SurfaceRequest
+from landscape_core.results import ESTIMATED, MEASURED, NOT_COMPUTED, Surface
+
+MAX_AXIS = 2001
+"""Most coordinates on one axis of a surface that is read; more than can be requested, since others compute too."""
+
+MAX_TEXT = 4 << 20
+"""Most characters of a request or provenance that are read."""
+
+
+def checked_axis(name: str, values: np.ndarray) -> np.ndarray:
+    """Coordinates as float64, (points,), which are finite and ascend.
+
+    Args:
+        name: What the file calls them, for the message.
+        values: As read.
+
+    Raises:
+        SurfaceRejected: If they are not.
+    """
+    if values.ndim != 1 or not 1 <= values.size <= MAX_AXIS:
+        raise SurfaceRejected(f"{name} should be one row of 1 to {MAX_AXIS} coordinates, but has the shape {values.shape}.")
+    if values.dtype.kind not in "fiu":
+        raise SurfaceRejected(f"{name} should hold numbers, but holds {values.dtype}.")
+    axis = values.astype(np.float64)
+    if not np.isfinite(axis).all():
+        raise SurfaceRejected(f"{name} should be finite, but holds NaN or infinite coordinates.")
+    if axis.size > 1 and not (np.diff(axis) > 0).all():
+        raise SurfaceRejected(f"{name} should ascend, but they do not; write the file with ascending coordinates.")
+    return axis
+
+
+def checked_surface(
+    x: np.ndarray,
+    y: np.ndarray | None,
+    *,
+    request: SurfaceRequest | None,
+    provenance: dict[str, Any],
+    **cells: np.ndarray,
+) -> Surface:
+    """The surface of these parts, known to be in order.
+
+    Args:
+        x: From `checked_axis`.
+        y: From `checked_axis`; None for a curve.
+        request: From `request_from`.
+        provenance: From `provenance_from`.
+        cells: `loss`, `state`, `accuracy`, `examples` and `stderr`, each (ny, nx) of the dtype that `Surface` names.
+
+    Raises:
+        SurfaceRejected: If shapes differ, a state is unknown or disagrees with the values, an accuracy is no percentage, or the
+            request asks for other coordinates.
+    """
+    shape = (1 if y is None else y.size, x.size)
+    for name, array in cells.items():
+        if array.shape != shape:
+            raise SurfaceRejected(f"{name} should have the shape {shape} of the axes, but has {array.shape}.")
+    surface = Surface(x=x, y=y, request=request, provenance=provenance, **cells)
+    _check_cells(surface)
+    _check_grid(surface)
+    return surface
+
+
+def _check_cells(surface: Surface) -> None:
+    if (surface.state > ESTIMATED).any():
+        raise SurfaceRejected(f"state should be 0 to {ESTIMATED} at every cell, but {int(surface.state.max())} occurs.")
+    valued = (surface.state == MEASURED) | (surface.state == ESTIMATED)
+    if not (np.isfinite(surface.loss) == valued).all():
+        raise SurfaceRejected("loss and state contradict each other: a loss is finite exactly where state is 1 or 3.")
+    if np.isinf(surface.accuracy).any() or (surface.accuracy < 0).any() or (surface.accuracy > 100 + 1e-6).any():
+        raise SurfaceRejected("accuracy should be a percentage from 0 to 100, but other values occur.")
+    hole = surface.state == NOT_COMPUTED
+    if np.isfinite(surface.accuracy[hole]).any() or surface.examples[hole].any():
+        raise SurfaceRejected("A cell that was not computed should have no accuracy and no examples, but some have.")
+    if (surface.examples < 0).any() or (surface.stderr < 0).any():
+        raise SurfaceRejected("examples and stderr should not be negative, but negative values occur.")
+
+
+def _check_grid(surface: Surface) -> None:
+    if surface.request is None:
+        return
+    grid = surface.request.grid
+    for name, axis, values in (("x", grid.x, surface.x), ("y", grid.y, surface.y)):
+        if (axis is None) != (values is None):
+            raise SurfaceRejected(f"The request and the file disagree about whether there is a second axis ({name}).")
+        if axis is None or values is None:
+            continue
+        if axis.points != values.size or not np.allclose(axis.coordinates, values, rtol=1e-9, atol=1e-12):
+            raise SurfaceRejected(f"The request asks for other {name} coordinates than the file holds.")
+
+
+def request_from(text: str) -> SurfaceRequest | None:
+    """The request in a file's JSON text; None for an empty text or `null`.
+
+    Args:
+        text: As read.
+
+    Raises:
+        SurfaceRejected: If it is not a request that this version knows.
+    """
+    if text in {"", "null"}:
+        return None
+    if len(text) > MAX_TEXT:
+        raise SurfaceRejected(f"The request in the file has {len(text):,} characters; at most {MAX_TEXT:,} are read.")
+    try:
+        return SurfaceRequest.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "its JSON"
+        reason = f"{where}: {first['msg']}"
+        raise SurfaceRejected(f"The request in the file is not one that this version knows ({reason}).") from None
+
+
+def provenance_from(text: str) -> dict[str, Any]:
+    """The provenance in a file's JSON text; empty for an empty text or `null`.
+
+    Args:
+        text: As read.
+
+    Raises:
+        SurfaceRejected: If it is not a JSON object.
+    """
+    if text in {"", "null"}:
+        return {}
+    if len(text) > MAX_TEXT:
+        raise SurfaceRejected(f"The provenance in the file has {len(text):,} characters; at most {MAX_TEXT:,} are read.")
+    try:
+        value = without_nan(json.loads(text))
+    except (ValueError, RecursionError):
+        raise SurfaceRejected("The provenance in the file is not valid JSON.") from None
+    if not isinstance(value, dict):
+        raise SurfaceRejected("The provenance in the file should be a JSON object, but is something else.")
+    return value
+
+
+def request_text(surface: Surface) -> str:
+    """The request as canonical JSON, `null` if there is none. ASCII only."""
+    return "null" if surface.request is None else surface.request.canonical_json()
+
+
+def provenance_text(surface: Surface) -> str:
+    """The provenance as JSON with sorted keys. ASCII only; NaN and infinities, which JSON does not have, become null."""
+    return json.dumps(without_nan(surface.provenance), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def without_nan(value: Any) -> Any:
+    """The same JSON-able value with null in place of every float that is not finite."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(item) for item in value]
+    return value

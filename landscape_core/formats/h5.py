@@ -1,0 +1,198 @@
+"""The files of Li et al.'s own code (tomgoldstein/loss-landscape: plot_surface.py, net_plotter.py, h5_util.py).
+
+A surface file holds at its root `dir_file`, `xcoordinates` (nx,), `ycoordinates` (ny,; absent for a curve), `train_loss` and
+`train_acc` (percent), or `test_loss` and `test_acc`; -1 marks what was not computed.
+
+The layout trap: these arrays are *allocated* (nx, ny) but *filled* by flat index over (ny, nx). Only
+`f["train_loss"][:].ravel().reshape(ny, nx)` gives `Z[j, i] = L(x[i], y[j])`. For nx = ny this changes nothing. We write
+the same trap, so that the original's code and ours read the same surface from either's files.
+
+What the original has no place for (state, examples, standard errors) goes into a group `loss_atlas`, as honest (ny, nx)
+tables, and `request` and `provenance` into root attributes; the original's code looks at neither. The original's arrays are the
+record: where they were changed since (its code fills in what is missing, in place), `loss_atlas` is not believed.
+
+Decided: a loss of -1 means "not computed" if the accuracy is -1 too or absent. With an accuracy from 0 to 100 it is a
+measurement: `nll` and other losses may be negative. A loss that is not finite is a measurement that is not finite.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from landscape_core.errors import SurfaceRejected
+from landscape_core.formats.atomic import write_atomically
+from landscape_core.formats.checked import (
+    MAX_AXIS,
+    MAX_TEXT,
+    checked_axis,
+    checked_surface,
+    provenance_from,
+    provenance_text,
+    request_from,
+    request_text,
+)
+from landscape_core.results import ESTIMATED, MEASURED, NOT_COMPUTED, NOT_FINITE, Surface
+
+_OURS = "loss_atlas"
+
+
+def dump(surface: Surface) -> bytes:
+    """The content of a surface file in the original's form."""
+    split = _split(surface)
+    shape = (surface.x.size,) if surface.y is None else (surface.x.size, surface.y.size)
+    hole = surface.state == NOT_COMPUTED
+    unknown = hole | np.isnan(surface.accuracy)
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        file["dir_file"] = _dir_file(surface)
+        file["xcoordinates"] = surface.x
+        if surface.y is not None:
+            file["ycoordinates"] = surface.y
+        file[f"{split}_loss"] = np.where(hole, -1.0, surface.loss).reshape(shape)
+        file[f"{split}_acc"] = np.where(unknown, -1.0, surface.accuracy).reshape(shape)
+        ours = file.create_group(_OURS)
+        for name in ("state", "examples", "stderr"):
+            ours[name] = getattr(surface, name)
+        file.attrs["request"] = request_text(surface)
+        file.attrs["provenance"] = provenance_text(surface)
+    return buffer.getvalue()
+
+
+def load(data: bytes) -> Surface:
+    """The surface in a file of the original's form, ours or theirs, whole or half done.
+
+    Args:
+        data: The file's content.
+
+    Raises:
+        SurfaceRejected: If it is no such file, is damaged, or its parts contradict each other.
+    """
+    try:
+        with h5py.File(io.BytesIO(data), "r") as file:
+            return _read(file)
+    except (OSError, KeyError, ValueError, RuntimeError, TypeError, OverflowError) as error:
+        reason = str(error.args[0] if error.args else error).splitlines()
+        raise SurfaceRejected(f"The file is not a readable .h5 surface ({reason[0] if reason else 'damaged'}).") from None
+
+
+def directions_h5(x: list[np.ndarray], y: list[np.ndarray] | None, path: Path) -> None:
+    """Writes directions in the original's form: groups `xdirection`, `ydirection` with members "0" … "N-1".
+
+    Args:
+        x: One float32 array per tensor, of the tensor's shape, in the network's order.
+        y: The same for the second direction; None for a curve.
+        path: Where.
+    """
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        for name, direction in (("xdirection", x), ("ydirection", y)):
+            for index, tensor in enumerate(direction or ()):
+                file.create_dataset(f"{name}/{index}", data=np.asarray(tensor, dtype=np.float32))
+    write_atomically(path, buffer.getvalue())
+
+
+def _read(file: h5py.File) -> Surface:
+    if "xcoordinates" not in file:
+        what = "a direction file, not a surface" if "xdirection" in file else "no surface file of loss-landscape's form"
+        raise SurfaceRejected(f"The .h5 has no xcoordinates: it is {what}.")
+    x = checked_axis("xcoordinates", _values(file, "xcoordinates", None))
+    y = checked_axis("ycoordinates", _values(file, "ycoordinates", None)) if "ycoordinates" in file else None
+    shape = (1 if y is None else y.size, x.size)
+    split = next((name for name in ("train", "test") if f"{name}_loss" in file), None)
+    if split is None:
+        raise SurfaceRejected(
+            "The .h5 holds neither train_loss nor test_loss, so it is no surface file of loss-landscape's form."
+        )
+    loss = _values(file, f"{split}_loss", shape)
+    raw = _values(file, f"{split}_acc", shape) if f"{split}_acc" in file else np.full(shape, -1.0)
+    accuracy = np.where(raw == -1, np.nan, raw)
+    hole = (loss == -1) & np.isnan(accuracy)
+    state = np.where(hole, NOT_COMPUTED, np.where(np.isfinite(loss), MEASURED, NOT_FINITE)).astype(np.uint8)
+    examples, stderr = np.zeros(shape, np.int64), np.full(shape, np.nan)
+    if _OURS in file:
+        state, examples, stderr = _details(file, state)
+    text = _text(file.attrs.get("provenance", ""))
+    return checked_surface(
+        x=x,
+        y=y,
+        loss=np.where((state == MEASURED) | (state == ESTIMATED), loss, np.nan),
+        state=state,
+        accuracy=accuracy,
+        examples=examples,
+        stderr=stderr,
+        request=request_from(_text(file.attrs.get("request", ""))),
+        provenance=provenance_from(text) if text else _their_provenance(file, split),
+    )
+
+
+def _details(file: h5py.File, state: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """State, examples and stderr from our group, at the cells where the original's arrays still say the same.
+
+    A measured loss of -1 of unknown accuracy looks like a hole in the original's arrays; here it is known to be none.
+    """
+    stored = _values(file, f"{_OURS}/state", None)
+    examples = _values(file, f"{_OURS}/examples", None)
+    stderr = _values(file, f"{_OURS}/stderr", None)
+    if {stored.shape, examples.shape, stderr.shape} != {state.shape}:
+        raise SurfaceRejected(f"The tables in {_OURS} should have the shape {state.shape} of the axes, but do not.")
+    valued = (stored == MEASURED) | (stored == ESTIMATED)
+    same = (stored == state) | (valued & (state != NOT_FINITE))
+    return (
+        np.where(same, stored, state).astype(np.uint8),
+        np.where(same, examples, 0).astype(np.int64),
+        np.where(same & (stored != NOT_COMPUTED), stderr, np.nan),
+    )
+
+
+def _values(file: h5py.File, name: str, shape: tuple[int, int] | None) -> np.ndarray:
+    """A data set's numbers, undoing the layout trap if a shape (ny, nx) is given. Nothing is read before its size is known."""
+    item = file[name] if isinstance(file.get(name, getlink=True), h5py.HardLink) else None
+    if not isinstance(item, h5py.Dataset) or item.external is not None or item.is_virtual:
+        raise SurfaceRejected(f"{name} in the .h5 should be a data set that lies in the file itself.")
+    if item.dtype.kind not in "fiu" or item.dtype.itemsize > 8 or item.size is None:
+        raise SurfaceRejected(f"{name} in the .h5 should hold numbers, but holds {item.dtype}.")
+    if shape is None:
+        if item.size > MAX_AXIS**2:
+            raise SurfaceRejected(f"{name} in the .h5 holds {item.size:,} values, more than any surface that is read.")
+        return np.asarray(item[()])
+    if item.size != shape[0] * shape[1]:
+        raise SurfaceRejected(f"{name} in the .h5 should hold {shape[1]} x {shape[0]} values, but has the shape {item.shape}.")
+    return np.asarray(item[()], dtype=np.float64).ravel().reshape(shape)
+
+
+def _text(value: Any) -> str:
+    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    if not isinstance(text, str):
+        raise SurfaceRejected("request and provenance in the .h5 should be JSON texts, but are something else.")
+    return text
+
+
+def _their_provenance(file: h5py.File, split: str) -> dict[str, Any]:
+    item = file["dir_file"] if isinstance(file.get("dir_file", getlink=True), h5py.HardLink) else None
+    text = ""
+    if isinstance(item, h5py.Dataset) and item.shape == () and h5py.check_string_dtype(item.dtype) and item.external is None:
+        text = _text(item[()])[: MAX_TEXT >> 10]
+    return {"source": {"format": "loss-landscape .h5", "split": split, "dir_file": text}}
+
+
+def _source(surface: Surface) -> dict[str, Any]:
+    source = surface.provenance.get("source")
+    return source if isinstance(source, dict) else {}
+
+
+def _split(surface: Surface) -> str:
+    if surface.request is not None:
+        return surface.request.data.split
+    return "test" if _source(surface).get("split") == "test" else "train"
+
+
+def _dir_file(surface: Surface) -> str:
+    if surface.request is not None:
+        return f"{surface.request.digest}.directions.h5"
+    text = str(_source(surface).get("dir_file", ""))
+    return "".join(character if character.isprintable() else "?" for character in text)  # HDF5 takes no NUL, no surrogates

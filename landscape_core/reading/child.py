@@ -1,0 +1,73 @@
+"""The process in which one file from a stranger is read: `python -I -m landscape_core.reading.child KIND FILE NAME FOLDER`.
+
+It bounds itself, reads the file, writes `canonical` and `report.json` into the folder, and ends. A file that is refused gives
+a report with nothing but a problem. Whatever else happens here, be it a fault of the reader, the parent turns into a sentence.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from landscape_core.errors import FileRejected
+from landscape_core.reading import report as reports
+from landscape_core.reading.canonical import write_canonical
+from landscape_core.reading.checkpoint import read_checkpoint
+from landscape_core.reading.dataset import DATASET_LIMITS, read_dataset, write_dataset
+from landscape_core.reading.limits import Limits
+from landscape_core.reading.sandbox import CANONICAL, REPORT, lock_down
+
+
+def main(kind: str, path: Path, filename: str, folder: Path) -> None:
+    """Reads the file and writes what was found.
+
+    Args:
+        kind: `checkpoint`, `dataset`, `directions` or `surface`.
+        path: The file.
+        filename: Its name where it came from.
+        folder: For the results; nobody else's.
+    """
+    lock_down(path.stat().st_size, DATASET_LIMITS.growth if kind == "dataset" else Limits().growth)
+    try:
+        text = _READERS[kind](path, filename, folder / CANONICAL).model_dump_json()
+    except FileRejected as error:
+        text = json.dumps({"problem": str(error)})
+    except MemoryError:
+        text = json.dumps({"problem": "The file asks for more memory than any honest file of its size needs."})
+    (folder / REPORT).write_text(text, encoding="utf-8")
+
+
+def _checkpoint(path: Path, filename: str, out: Path) -> reports.Report:
+    contents = read_checkpoint(path)
+    write_canonical(contents, out)
+    return reports.checkpoint_report(contents, filename)
+
+
+def _dataset(path: Path, filename: str, out: Path) -> reports.Report:
+    contents = read_dataset(path)
+    write_dataset(contents, out)
+    return reports.dataset_report(contents, filename)
+
+
+def _directions(path: Path, _filename: str, out: Path) -> reports.Report:
+    from landscape_core.reading.directions import read_directions, write_directions  # noqa: PLC0415  h5py: only where needed
+
+    contents = read_directions(path)
+    write_directions(contents, out)
+    return reports.directions_report(contents.x, contents.y)
+
+
+def _surface(path: Path, _filename: str, out: Path) -> reports.Report:
+    from landscape_core.formats import npz  # noqa: PLC0415  loads h5py: only where needed
+    from landscape_core.reading.surface import read_surface  # noqa: PLC0415
+
+    surface = read_surface(path)
+    out.write_bytes(npz.dump(surface))
+    return reports.surface_report(surface)
+
+
+_READERS = {"checkpoint": _checkpoint, "dataset": _dataset, "directions": _directions, "surface": _surface}
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3], Path(sys.argv[4]))

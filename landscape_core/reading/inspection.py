@@ -1,0 +1,151 @@
+"""Inspecting a file from a stranger in a fresh, limited process, and checking what that process wrote.
+
+One process per file: what one file leaves behind in memory, no other meets. The parent itself never opens the file's content.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from landscape_core.errors import FileRejected
+from landscape_core.reading.recheck import REJECTIONS, REPORTS, agrees
+from landscape_core.reading.report import Kind
+from landscape_core.reading.sandbox import CANONICAL, REPORT, cpu_seconds
+from landscape_core.reading.sniff import printable
+
+_log = logging.getLogger(__name__)
+
+_LONGEST_REPORT = 64 << 20
+_POLL_SECONDS = 0.005
+_ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+"""All that a child sees of the environment. Threads of linear algebra libraries would each reserve address space."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a child ended.
+
+    Attributes:
+        returncode: As `subprocess` has it: negative for a signal; None if it was stopped for taking too long.
+        peak_bytes: Most memory that it held at once. Linux counts in what this process held when the child began.
+        seconds: How long it ran.
+        complaint: The end of what it wrote on stderr.
+    """
+
+    returncode: int | None
+    peak_bytes: int
+    seconds: float
+    complaint: str
+
+
+def inspect_in_child(kind: Kind, path: Path, filename: str, out: Path) -> dict[str, Any]:
+    """The report on a file, as JSON-able values; its canonical form lies at `out` afterwards, mode 0600.
+
+    Canonical forms: a checkpoint's is safetensors (`read_canonical`), a data set's an uncompressed `.npz` (`read_dataset`), a
+    direction file's an `.npz` (`read_directions`), a surface's the project's own `.npz` (`formats.load`).
+
+    Args:
+        kind: What the file is said to be.
+        path: The file. Nobody may change it meanwhile.
+        filename: Its name where it came from; a hint, never a path.
+        out: Where the canonical form goes; an existing file is replaced. Untouched if the file is refused.
+
+    Raises:
+        FileRejected: The file cannot be used; the subclass goes with the kind.
+    """
+    rejected = REJECTIONS[kind]
+    with tempfile.TemporaryDirectory(prefix=".inspect-", dir=out.parent) as name:
+        folder = Path(name)
+        ended = _run_child(kind, path, filename, folder)
+        _log.info("Reading a %s took %.2f s, with at most %d bytes in it or here.", kind, ended.seconds, ended.peak_bytes)
+        if ended.returncode != 0:
+            _log.warning("Reading a %s ended with %s: %s", kind, ended.returncode, ended.complaint)
+            raise rejected(_how_it_ended(ended))
+        report = _checked_report(kind, folder, rejected)
+        (folder / CANONICAL).chmod(0o600)
+        (folder / CANONICAL).replace(out)
+    return report
+
+
+def _run_child(kind: Kind, path: Path, filename: str, folder: Path) -> Ended:
+    """Runs the child to its end and says how it ended."""
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise REJECTIONS[kind](f"The file cannot be read ({error.strerror or error}).") from None
+    arguments = [kind, str(path.resolve()), printable(filename)[:300], str(folder.resolve())]
+    begin = time.monotonic()
+    with (folder / "stderr").open("w+b") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-m", "landscape_core.reading.child", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            env=_ENVIRONMENT,
+            cwd=folder,
+        )
+        returncode, usage = _wait(process, deadline=begin + 2 * cpu_seconds(size))
+        stderr.seek(max(0, stderr.seek(0, os.SEEK_END) - 2000))
+        complaint = stderr.read().decode("utf-8", "replace")
+    unit = 1 if sys.platform == "darwin" else 1024
+    return Ended(returncode, usage.ru_maxrss * unit, time.monotonic() - begin, complaint)
+
+
+def _wait(process: subprocess.Popen[bytes], deadline: float) -> tuple[int | None, resource.struct_rusage]:
+    """(return code, use of resources) of a child; None if it had to be killed at the deadline."""
+    late = False
+    while True:
+        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+        if pid:
+            process.returncode = os.waitstatus_to_exitcode(status)
+            return (None if late else process.returncode), usage
+        if not late and time.monotonic() > deadline:
+            late = True
+            process.kill()
+        time.sleep(_POLL_SECONDS)
+
+
+def _how_it_ended(ended: Ended) -> str:
+    if ended.returncode is None or ended.returncode == -signal.SIGXCPU:
+        return "Reading the file took far longer than an honest file of its size takes, so it was stopped and refused."
+    if ended.returncode == -signal.SIGXFSZ:
+        return "The file unpacks to far more than an honest file of its size holds, so it was refused."
+    if ended.returncode < 0:
+        return "The file makes the reader fail or ask for more memory than it may have, so it was refused."
+    return "The file could not be read for a reason that was not foreseen; if other programs can read it, please report it."
+
+
+def _checked_report(kind: Kind, folder: Path, rejected: type[FileRejected]) -> dict[str, Any]:
+    """The child's report, if it is one and the canonical file agrees with it."""
+    try:
+        values = _parsed(folder / REPORT)
+        problem = values["problem"]
+        if problem is None and agrees(REPORTS[kind].model_validate(values), folder / CANONICAL):
+            return values
+        reason = "the report is not that of the canonical form"
+    except (OSError, ValueError, KeyError, RecursionError, FileRejected) as error:
+        problem, reason = None, str(error)
+    if isinstance(problem, str):
+        raise rejected(problem)
+    _log.warning("The result of reading a %s is not well formed: %s", kind, reason)
+    raise rejected("Reading the file gave a result that contradicts itself, so it was refused.")
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    if path.stat().st_size > _LONGEST_REPORT:
+        raise ValueError(f"the report has over {_LONGEST_REPORT:,} bytes")
+    values = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(values, dict):
+        raise ValueError("the report is no table")
+    return values

@@ -1,0 +1,204 @@
+"""What an inspection says about a file: messages that cross from the child process, through the blob store, to the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import PurePath
+from typing import Literal
+
+import numpy as np
+
+from landscape_core.catalogue import Candidate, explain_no_match, match
+from landscape_core.reading.checkpoint import CheckpointContents
+from landscape_core.reading.dataset import DatasetContents
+from landscape_core.reading.sniff import printable
+from landscape_core.requests import Message
+from landscape_core.results import MEASURED, Surface
+
+Kind = Literal["checkpoint", "dataset", "directions", "surface"]
+
+
+class CheckpointReport(Message):
+    """What a checkpoint file holds. The order of `shapes` and `dtypes` is the file's, so write it without sorting keys.
+
+    Attributes:
+        kind: Always `checkpoint`.
+        format: `torch zip`, `torch legacy`, `torch tar` or `safetensors`.
+        container: Where in the file the network was; "" for the root.
+        prefix: What was taken off every name.
+        tensors: How many.
+        parameters: How many weights and biases.
+        shapes: Name -> shape.
+        dtypes: Name -> element type in the file, by `torch.dtype`'s name.
+        other: Tensors outside the container.
+        metadata: Small scalars beside the network.
+        warnings: What a person should know, one sentence each.
+        candidates: Architectures that fit exactly, best first.
+        problem: Always None; a file with a problem is rejected.
+    """
+
+    kind: Literal["checkpoint"] = "checkpoint"
+    format: str
+    container: str
+    prefix: str
+    tensors: int
+    parameters: int
+    shapes: dict[str, tuple[int, ...]]
+    dtypes: dict[str, str]
+    other: int
+    metadata: dict[str, str | int | float | bool]
+    warnings: tuple[str, ...]
+    candidates: tuple[Candidate, ...]
+    problem: None = None
+
+
+class DatasetReport(Message):
+    """What a data set's file holds.
+
+    Attributes:
+        kind: Always `dataset`.
+        title: The file's name without its suffix.
+        splits: Name of each split -> how many examples it has.
+        shape: (channels, height, width) or (features,) of one example.
+        dtype: `uint8` or `float32`.
+        classes: One more than the largest class.
+        preprocessing: Always `none`: a file does not say.
+        warnings: What a person should know, one sentence each.
+        problem: Always None.
+    """
+
+    kind: Literal["dataset"] = "dataset"
+    title: str
+    splits: dict[str, int]
+    shape: tuple[int, ...]
+    dtype: str
+    classes: int
+    preprocessing: str = "none"
+    warnings: tuple[str, ...] = ()
+    problem: None = None
+
+
+class DirectionsReport(Message):
+    """What a direction file holds.
+
+    Attributes:
+        kind: Always `directions`.
+        directions: 1 for a curve, 2 for a surface.
+        shapes: Of each tensor, in the file's order.
+        warnings: What a person should know, one sentence each.
+        problem: Always None.
+    """
+
+    kind: Literal["directions"] = "directions"
+    directions: Literal[1, 2]
+    shapes: tuple[tuple[int, ...], ...]
+    warnings: tuple[str, ...] = ()
+    problem: None = None
+
+
+class SurfaceReport(Message):
+    """What a surface file holds.
+
+    Attributes:
+        kind: Always `surface`.
+        rows: Points of the second axis; 1 for a curve.
+        columns: Points of the first axis.
+        curve: Whether there is only one axis.
+        measured: Cells with a finite loss that was measured.
+        not_finite: Cells that were measured and gave no finite loss.
+        has_request: Whether the file says how it was made in a form that can be computed again.
+        warnings: What a person should know, one sentence each.
+        problem: Always None.
+    """
+
+    kind: Literal["surface"] = "surface"
+    rows: int
+    columns: int
+    curve: bool
+    measured: int
+    not_finite: int
+    has_request: bool
+    warnings: tuple[str, ...] = ()
+    problem: None = None
+
+
+Report = CheckpointReport | DatasetReport | DirectionsReport | SurfaceReport
+
+
+def checkpoint_report(contents: CheckpointContents, filename: str) -> CheckpointReport:
+    """What a person is told about a checkpoint.
+
+    Args:
+        contents: From `read_checkpoint`.
+        filename: The file's name where it came from; a hint where several architectures fit.
+    """
+    candidates = match(contents.shapes, filename)
+    warnings = [*contents.warnings, *_wrong_suffix(contents.format, filename)]
+    if not candidates:
+        warnings.append(explain_no_match(contents.shapes))
+    return CheckpointReport(
+        format=contents.format,
+        container=contents.container,
+        prefix=contents.prefix,
+        tensors=len(contents.tensors),
+        parameters=contents.parameters,
+        shapes=contents.shapes,
+        dtypes=contents.dtypes,
+        other=contents.other,
+        metadata=contents.metadata,
+        warnings=tuple(warnings),
+        candidates=candidates,
+    )
+
+
+def dataset_report(contents: DatasetContents, filename: str) -> DatasetReport:
+    """What a person is told about a data set.
+
+    Args:
+        contents: From `read_dataset`.
+        filename: The file's name where it came from.
+    """
+    ignored = ", ".join(printable(name)[:40] for name in contents.ignored[:5])
+    return DatasetReport(
+        title=printable(PurePath(filename).stem)[:100] or "data set",
+        splits=contents.splits,
+        shape=contents.shape,
+        dtype=str(contents.x.dtype),
+        classes=contents.classes,
+        warnings=(f"Not used: {ignored}.",) if ignored else (),
+    )
+
+
+def directions_report(x: Sequence[np.ndarray], y: Sequence[np.ndarray] | None) -> DirectionsReport:
+    """What a person is told about a direction file.
+
+    Args:
+        x: Arrays of the first direction.
+        y: Arrays of the second; None for a curve.
+    """
+    return DirectionsReport(directions=1 if y is None else 2, shapes=tuple(array.shape for array in x))
+
+
+def surface_report(surface: Surface) -> SurfaceReport:
+    """What a person is told about a surface file.
+
+    Args:
+        surface: From `read_surface`.
+    """
+    return SurfaceReport(
+        rows=surface.loss.shape[0],
+        columns=surface.loss.shape[1],
+        curve=surface.is_curve,
+        measured=int((surface.state == MEASURED).sum()),
+        not_finite=surface.not_finite,
+        has_request=surface.request is not None,
+    )
+
+
+def _wrong_suffix(form: str, filename: str) -> list[str]:
+    """A sentence if the name promises another form than the content has; `.pth.tar` and the like promise nothing."""
+    suffix = PurePath(filename).suffix.lower()
+    is_safetensors = form == "safetensors"
+    if (suffix == ".safetensors") == is_safetensors or (is_safetensors and suffix in {"", ".bin"}):
+        return []
+    return [f"The name ends in {printable(suffix)[:20]!r}, but the content is of the form {form!r}, and was read as that."]

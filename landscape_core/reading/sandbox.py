@@ -1,0 +1,66 @@
+"""What a child process takes from itself before it opens a hostile file: memory, time, files, processes, network.
+
+The reader is built so that none of this is needed; it is here for the day when the reader, zlib, numpy or HDF5 has a fault.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import resource
+import sys
+from contextlib import suppress
+
+CANONICAL, REPORT = "canonical", "report.json"
+"""Names of what the child writes into its folder."""
+
+_MEMORY = 2 << 30
+_SECONDS = 60
+_GRACE = 5
+"""Seconds from the signal that says the time is up, SIGXCPU, to SIGKILL, which does not say why."""
+_BYTES_PER_SECOND = 20_000_000
+_NEW_USERS, _NEW_NETWORK = 0x10000000, 0x40000000
+"""CLONE_NEWUSER, CLONE_NEWNET of linux/sched.h."""
+_PARENT_DEATH, _NO_NEW_PRIVILEGES, _KILL = 1, 38, 9
+"""PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS of linux/prctl.h; SIGKILL."""
+
+
+def cpu_seconds(file_bytes: int) -> int:
+    """How much processor time a file of this size may take.
+
+    Args:
+        file_bytes: Its size.
+    """
+    return _SECONDS + file_bytes // _BYTES_PER_SECOND
+
+
+def _lower(name: int, bound: int) -> int:
+    """The bound, or what this process may have at most if that is less."""
+    hard = resource.getrlimit(name)[1]
+    return bound if hard == resource.RLIM_INFINITY else min(bound, hard)
+
+
+def lock_down(file_bytes: int, growth: int) -> None:
+    """Bounds this process for good: address space, processor time, open files, size of written files, no core dumps.
+
+    On Linux it also dies with its parent, can gain no privileges, and, where the system allows it, sees no network.
+
+    Args:
+        file_bytes: Size of the file that it will read.
+        growth: How many times that size honest contents may take.
+    """
+    honest = growth * file_bytes
+    for name, bound, above in (
+        (resource.RLIMIT_AS, _MEMORY + 2 * honest, 0),
+        (resource.RLIMIT_CPU, cpu_seconds(file_bytes), _GRACE),
+        (resource.RLIMIT_NOFILE, 64, 0),
+        (resource.RLIMIT_CORE, 0, 0),
+        (resource.RLIMIT_FSIZE, (64 << 20) + honest, 0),
+        (resource.RLIMIT_NPROC, 0, 0),
+    ):
+        with suppress(ValueError, OSError):  # macOS refuses RLIMIT_AS
+            resource.setrlimit(name, (_lower(name, bound), _lower(name, bound + above)))
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        libc.prctl(_PARENT_DEATH, _KILL)
+        libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
+        libc.unshare(_NEW_USERS | _NEW_NETWORK)

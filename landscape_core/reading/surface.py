@@ -1,0 +1,36 @@
+"""Surface files from strangers: the original's `.h5`, our `.npz` or `.json`, by content; read by `landscape_core.formats`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from landscape_core.errors import SurfaceRejected
+from landscape_core.formats import MAX_FILE_BYTES, h5, json, npz
+from landscape_core.results import Surface
+
+
+def read_surface(path: Path) -> Surface:
+    """The surface in a file, whose content says which form it has.
+
+    Args:
+        path: The file.
+
+    Raises:
+        SurfaceRejected: If it is no surface file, is damaged or too long.
+    """
+    try:
+        size = path.stat().st_size
+        if size == 0:
+            raise SurfaceRejected("The file is empty: the download or the upload may have failed; try it again.")
+        if size > MAX_FILE_BYTES:
+            raise SurfaceRejected(f"The file has {size:,} bytes; a surface file has at most {MAX_FILE_BYTES:,}.")
+        data = path.read_bytes()
+    except OSError as error:
+        raise SurfaceRejected(f"The file cannot be read ({error.strerror or error}).") from None
+    if data.startswith(b"\x89HDF\r\n\x1a\n"):
+        return h5.load(data)
+    if data.startswith(b"PK"):
+        return npz.load(data)
+    if data.lstrip()[:1] == b"{":
+        return json.load(data)
+    raise SurfaceRejected("The file is no surface file: expected the .npz of this program, or the .h5 of loss-landscape.")

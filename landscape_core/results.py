@@ -1,0 +1,84 @@
+"""What is answered: tallies per cell, and the surface made of them.
+
+`Z[j, i] = L(x[i], y[j])` everywhere: files, REST and figures. Arrays are always (ny, nx); a curve has ny = 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64, Int64, UInt8
+
+from landscape_core.requests import SurfaceRequest
+
+NOT_COMPUTED, MEASURED, NOT_FINITE, ESTIMATED = 0, 1, 2, 3
+"""Values of `Surface.state`: a hole, a measurement, a measurement that is not finite, an estimate (fast budget)."""
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What was seen at some cells. Tallies add; a mean and its standard error follow (see `estimate`).
+
+    Attributes:
+        examples: (*cells,) number of examples seen.
+        loss_sum: (*cells,) Σ loss over these examples; not finite where a loss was not.
+        loss_sq: (*cells,) Σ loss².
+        correct: (*cells,) how many examples were classified rightly.
+    """
+
+    examples: Int64[np.ndarray, "*cells"]
+    loss_sum: Float64[np.ndarray, "*cells"]
+    loss_sq: Float64[np.ndarray, "*cells"]
+    correct: Int64[np.ndarray, "*cells"]
+
+    @classmethod
+    def zeros(cls, *shape: int) -> Tally:
+        """A tally of nothing, for cells of this shape."""
+        return cls(np.zeros(shape, np.int64), np.zeros(shape), np.zeros(shape), np.zeros(shape, np.int64))
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(
+            self.examples + other.examples,
+            self.loss_sum + other.loss_sum,
+            self.loss_sq + other.loss_sq,
+            self.correct + other.correct,
+        )
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A measured surface with the request and provenance that reproduce it.
+
+    Attributes:
+        x: (nx,) coordinates along the first direction.
+        y: (ny,) coordinates along the second; None for a curve.
+        loss: (ny, nx) mean loss; NaN where not computed or not finite.
+        state: (ny, nx) NOT_COMPUTED, MEASURED, NOT_FINITE or ESTIMATED.
+        accuracy: (ny, nx) percent; NaN where not computed.
+        examples: (ny, nx) how many examples each mean is over.
+        stderr: (ny, nx) standard error of `loss`, s/√n; NaN for fewer than two examples.
+        request: The question; None for an imported file that does not carry one.
+        provenance: How it was made: versions, device, hashes, times. JSON-able.
+    """
+
+    x: Float64[np.ndarray, " nx"]
+    y: Float64[np.ndarray, " ny"] | None
+    loss: Float64[np.ndarray, "rows nx"]
+    state: UInt8[np.ndarray, "rows nx"]
+    accuracy: Float64[np.ndarray, "rows nx"]
+    examples: Int64[np.ndarray, "rows nx"]
+    stderr: Float64[np.ndarray, "rows nx"]
+    request: SurfaceRequest | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_curve(self) -> bool:
+        """Whether there is only one axis."""
+        return self.y is None
+
+    @property
+    def not_finite(self) -> int:
+        """How many cells were measured and gave a loss that is not finite."""
+        return int((self.state == NOT_FINITE).sum())

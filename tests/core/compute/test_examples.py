@@ -1,0 +1,22 @@
+"""Every example in a docstring gives what it says."""
+
+from __future__ import annotations
+
+import doctest
+from importlib import import_module
+
+import pytest
+import torch
+
+EXAMPLES = {
+    "landscape_core.catalogue.matching": 2,
+    "landscape_core.compute.architectures": 1,
+    "landscape_core.compute.normalization": 1,
+}
+
+
+@pytest.mark.parametrize(("module", "at_least"), EXAMPLES.items())
+def test_examples_in_docstrings_run(module, at_least):
+    result = doctest.testmod(import_module(module), extraglobs={"torch": torch})
+    assert result.failed == 0
+    assert result.attempted >= at_least

@@ -1,0 +1,144 @@
+"""Hostile and unusable files, each through the child process: refused in one sentence, cheaply, and nothing in them runs."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from landscape_core.reading import read_canonical
+
+from . import hostile
+from .assembler import pickled, table
+from .torch_files import unsupported
+
+pytestmark = pytest.mark.timeout(900)  # the first test waits until all files have been inspected
+MOST_MEMORY, MOST_SECONDS = 300_000_000, 20.0
+
+EXPECTED = {
+    "01-empty": "The file is empty",
+    "02-html": "web page",
+    "02-text": "but text",
+    "02-lfs": "git lfs pull",
+    "02-random": "not a checkpoint",
+    "02-gzip": "gzip",
+    "03-no-data.pkl": "no data.pkl",
+    "03-only-inside": "unpack it and upload weights/model.pt",
+    "08-bytearray": "no tensors",
+    "09-FloatTensor": "no tensors",
+    "10-legacy-no-keys": "list of storages",
+    "11-legacy-numel": "declared size",
+    "11-legacy-view-outside": "outside its storage",
+    "12-numel-lie": "declared size",
+    "12-tensor-too-big": "4 stored numbers as 5",
+    "13-expand": "expanded view",
+    "14-negative-offset": "offset",
+    "14-negative-stride": "stride",
+    "14-overflow": "too large",
+    "14-stride-outside": "outside its storage",
+    "14-empty-but-huge": "too large",
+    "15-sparse": "sparse tensors are not supported; save its .to_dense()",
+    "15-sparse-outside": "sparse tensors are not supported",
+    "15-sparse-csr": "sparse tensors are not supported",
+    "16-quantized": "quantized tensors are not supported",
+    "16-nested": "nested tensors are not supported",
+    "16-meta": "without data (device meta)",
+    "16-complex": "complex tensors are not supported",
+    "16-negated": "negated",
+    "17-deflate-bomb": "would unpack",
+    "17-deflate-lie": "CRC",
+    "17-deflate-short": "shorter than declared",
+    "18-overlap": "overlap",
+    "19-duplicate": "is there twice",
+    "19-climbing": "points out of its folder",
+    "19-encrypted": "encrypted",
+    "19-many-entries": "at most 60,000 are read",
+    "19-many-entries-denied": "100,000 entries",
+    "21-nested": "too large",
+    "21-nested-dicts": "nested more than",
+    "21-dag-of-tensors": "33,554,432 tensors",
+    "21-shared-state": "steps to look through",
+    "21-shared-hidden-buffers": "steps to look through",
+    "22-colliding-memos": "remembers an object under a number",
+    "22-negative-memo": "remembers an object under a number",
+    "24-copies-of-set": "again and again",
+    "24-copies-of-size": "again and again",
+    "24-copies-of-dict": "again and again",
+    "24-copies-of-text": "again and again",
+    "24-copies-of-names": "again and again",
+    "24-copies-of-tensor": "again and again",
+    "24-many-integers": "no tensors",
+    "24-many-holders": "over 50,000 tensors",
+    "24-integer-text": "a line longer",
+    "24-views-of-one": "look at the same numbers",
+    "27-long-name": "too long",
+    "27-one-name-twice": "have the name 'a.b'",
+    "27-reserved-name": "'__metadata__', which is reserved",
+    "27-reserved-name-below": "'__metadata__', which is reserved",
+    "29-pt2": "exported program",
+    "30-torchscript": "export the state_dict",
+    "30-torchscript-real": "torch.jit.load",
+    "30-package": "torch.package",
+    "26-length-beyond-file": "cut short",
+    "26-length-over-limit": "header has 11,534,338 bytes",
+    "26-overlap": "overlap",
+    "26-no-tensors": "no tensors",
+    "26-empty-1e18": "too large",
+    "26-many-tensors": "120,000 tensors",
+    "26-60MB-header": "are read",
+    "26-unknown-dtype": "element type 'F13'",
+}
+
+
+NAMES = sorted({**hostile.makers(Path("canary")), **unsupported()})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_is_refused_with_one_sentence(name, outcomes, canary):
+    outcome = outcomes[name]
+    assert outcome.error == "CheckpointRejected", outcome.report
+    assert "Traceback" not in outcome.text
+    assert "\n" not in outcome.text
+    assert outcome.text.endswith(".")
+    assert 20 < len(outcome.text) < 400, outcome.text
+    assert EXPECTED.get(name, "") in outcome.text
+    assert not outcome.canonical.exists()
+    assert not canary.exists()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_costs_little(name, outcomes):
+    assert outcomes[name].peak < MOST_MEMORY
+    assert outcomes[name].seconds < MOST_SECONDS
+
+
+def test_no_refusal_is_a_way_out_for_faults_of_the_reader(outcomes):
+    """Each is refused by a rule, not because the child fell over."""
+    fell_over = re.compile(r"not foreseen|makes the reader fail|contradicts itself|far longer|gave no result")
+    assert {name: o.text for name, o in outcomes.items() if fell_over.search(o.text)} == {}
+
+
+def test_temporary_files_are_gone(outcomes):
+    folder = next(iter(outcomes.values())).canonical.parent
+    assert [path.name for path in folder.iterdir() if path.name.startswith(".inspect-")] == []
+
+
+def test_the_payload_is_a_real_one(tmp_path):
+    """What is refused above does touch the canary in a program that trusts it."""
+    canary = tmp_path / "touched"
+    pickle.loads(pickled(table(w=hostile.code_runs(canary)["06-os.system"])))
+    assert canary.exists()
+
+
+@pytest.mark.parametrize("name", sorted(hostile.honest_files()))
+def test_what_only_looks_odd_is_read(name, outcomes):
+    outcome = outcomes[name]
+    assert outcome.report is not None, outcome.text
+    tensors = read_canonical(outcome.canonical)
+    assert next(iter(tensors)) == "w"
+    assert np.array_equal(tensors["w"], np.array([1, 2, 3, 4], np.float32))
+    assert outcome.canonical.stat().st_mode & 0o777 == 0o600
+    assert outcome.peak < MOST_MEMORY
