@@ -1,0 +1,193 @@
+"""What a surface is computed from: its job, checkpoint, data and directions, out of the blob store and kept warm.
+
+A store on this machine is read in place. From any other, files are copied once into `<data>/cache`, of which the least
+recently used go when it grows beyond `CACHE_BYTES`. Canonical forms are held against their SHA-256 whenever they are loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from landscape_core.compute import Evaluator, Examples, load_dataset
+from landscape_core.errors import NotFound
+from landscape_core.reading import read_canonical
+from landscape_core.requests import DataSlice, FileDirection, SurfaceRequest
+from worker.blobs import (
+    BlobStore,
+    DamagedBlob,
+    checkpoint_key,
+    dataset_key,
+    digest_key,
+    directions_key,
+    job_key,
+    provenance_key,
+)
+from worker.durable import CHUNK_BYTES
+from worker.job import SurfaceJob
+from worker.settings import WorkerSettings
+
+CACHE_BYTES = 20 << 30
+"""Most bytes of files from a remote store that are kept on this machine's disk."""
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_CATALOGUED = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+Value = TypeVar("Value")
+
+
+class Recent(Generic[Value]):
+    """The values that were last asked for.
+
+    Args:
+        size: How many.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._values: OrderedDict[Hashable, Value] = OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
+        """The value under `key`, made if it is not kept; the least recently used makes room before that."""
+        if key in self._values:
+            self._values.move_to_end(key)
+            return self._values[key]
+        while len(self._values) >= self._size:
+            self._values.popitem(last=False)
+        return self._values.setdefault(key, make())
+
+    def clear(self) -> None:
+        """Nothing is kept."""
+        self._values.clear()
+
+
+@dataclass
+class StoredDirections:
+    """What a canonical direction file holds, as `landscape_core.compute` takes it.
+
+    Attributes:
+        x: One array for each tensor of the network that moves.
+        y: The same for the second direction; None if the file has none.
+    """
+
+    x: list[np.ndarray]
+    y: list[np.ndarray] | None
+
+    @classmethod
+    def load(cls, path: Path) -> StoredDirections:
+        """Reads the canonical form: an npz with x_0000, x_0001 … and perhaps y_0000 … in it."""
+        with np.load(path, allow_pickle=False) as arrays:
+            x, y = ([arrays[name] for name in sorted(arrays.files) if name.startswith(axis)] for axis in ("x_", "y_"))
+        return cls(x, y or None)
+
+
+class Inputs:
+    """Loads what surfaces are computed from, and keeps what was used last.
+
+    Args:
+        settings: The worker's.
+        blobs: Where everything lies.
+        device: The PyTorch device.
+        got_on: Called at each step, as a sign of progress.
+    """
+
+    def __init__(self, settings: WorkerSettings, blobs: BlobStore, device: str, got_on: Callable[[], None]) -> None:
+        self._settings, self._blobs, self._device, self._got_on = settings, blobs, device, got_on
+        self._cache = settings.data / "cache"
+        self._tensors: Recent[dict[str, np.ndarray]] = Recent(2)
+        self._examples: Recent[Examples] = Recent(1)
+        self._evaluators: Recent[Evaluator] = Recent(2)
+
+    def job(self, surface: str) -> SurfaceJob:
+        """What is known of a surface. Read each time: deleted and asked for again, it may be cut into other units.
+
+        Raises:
+            NotFound: Nothing: it was deleted.
+        """
+        return SurfaceJob.model_validate_json(self._blobs.get(job_key(surface)))
+
+    def evaluator(self, surface: str) -> Evaluator:
+        """A surface ready to be measured."""
+        return self._evaluators.get(surface, lambda: self._evaluator(self.job(surface).request))
+
+    def describe(self, surface: str) -> dict[str, Any]:
+        """How a surface is measured, stored when first asked for; by the worker that was first, if several measure it."""
+        if not self._blobs.exists(provenance_key(surface)):
+            text = json.dumps(self.evaluator(surface).provenance(), allow_nan=False).encode()
+            self._blobs.put_if_absent(provenance_key(surface), text)
+        provenance: dict[str, Any] = json.loads(self._blobs.get(provenance_key(surface)))
+        return provenance
+
+    def forget(self) -> None:
+        """Frees all memory that is held for the next unit."""
+        for kept in (self._tensors, self._examples, self._evaluators):
+            kept.clear()
+
+    def _evaluator(self, request: SurfaceRequest) -> Evaluator:
+        tensors = self._tensors.get(request.checkpoint, lambda: read_canonical(self._file(checkpoint_key(request.checkpoint))))
+        self._got_on()
+        data = request.data
+        examples = self._examples.get((data.dataset, data.split), lambda: self._load_examples(data))
+        self._got_on()
+        directions = self._directions(request)
+        return Evaluator(request, tensors, examples, directions, device=self._device, threads=self._settings.threads)
+
+    def _load_examples(self, data: DataSlice) -> Examples:
+        folder = self._settings.datasets_folder
+        if _SHA256.fullmatch(data.dataset):
+            return load_dataset(self._file(dataset_key(data.dataset)), data.split, folder)
+        if not _CATALOGUED.fullmatch(data.dataset):  # a path would be read, whoever it belongs to
+            raise NotFound(f"There is no data set {data.dataset[:100]!r}; take an id from the list of data sets.")
+        return load_dataset(data.dataset, data.split, folder)
+
+    def _directions(self, request: SurfaceRequest) -> StoredDirections | None:
+        x, y = (
+            StoredDirections.load(self._file(directions_key(spec.file))) if isinstance(spec, FileDirection) else None
+            for spec in (request.plane.x, request.plane.y)
+        )
+        if x is None and y is None:
+            return None
+        return StoredDirections(x.x if x is not None else [], y.y if y is not None else None)
+
+    def _file(self, key: str) -> Path:
+        """A file with the blob's content, held against its digest where one is stored."""
+        digest = self._blobs.get(digest_key(key)).decode() if self._blobs.exists(digest_key(key)) else None
+        path = self._blobs.local_path(key)
+        if path is None:
+            path = self._cache / key.replace("/", "-")
+            if not path.exists():
+                self._cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._blobs.fetch(key, path, digest)
+                self._make_room()
+                return path
+            os.utime(path)
+        if digest is not None and self._digest(path) != digest:
+            if path.parent == self._cache:
+                path.unlink()
+            raise DamagedBlob(f"{key} does not hash to {digest}")
+        return path
+
+    def _digest(self, path: Path) -> str:
+        digest = hashlib.sha256()
+        with path.open("rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                digest.update(chunk)
+                self._got_on()
+        return digest.hexdigest()
+
+    def _make_room(self) -> None:
+        files = sorted((path for path in self._cache.iterdir() if path.is_file()), key=lambda path: path.stat().st_mtime)
+        excess = sum(path.stat().st_size for path in files) - CACHE_BYTES
+        for path in files[:-1]:
+            if excess <= 0:
+                return
+            excess -= path.stat().st_size
+            path.unlink(missing_ok=True)

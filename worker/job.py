@@ -1,0 +1,117 @@
+"""The messages between the app and its workers, and the names under which they travel.
+
+Blobs are the record, Redis is a hint: it may be flushed at any time without losing a finished value.
+
+    app ── SurfaceJob (blob) ─────────────▶ worker
+    app ── "surface id, unit index" (RQ) ──▶ worker
+    worker ── unit tallies (blob), then Announcement (Redis stream) ──▶ collector in the app
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from landscape_core.requests import Message, Sha256, SurfaceRequest
+
+INTAKE, PREVIEW, COMPUTE = "intake", "preview", "compute"
+"""The RQ queues, most urgent first: inspecting uploads; first stages; all else."""
+
+RESULTS_STREAM = "lossatlas:results"
+"""Redis stream of `Announcement`s from all workers, read by the collector."""
+
+
+def events_stream(surface: str) -> str:
+    """Name of the Redis stream that browsers follow for one surface."""
+    return f"lossatlas:events:{surface}"
+
+
+def cancel_key(surface: str) -> str:
+    """Name of the Redis key that is set while a surface is to be left alone."""
+    return f"lossatlas:cancelled:{surface}"
+
+
+def worker_key(name: str) -> str:
+    """Name of the Redis key that holds a worker's `WorkerStatus`; it expires when the worker dies."""
+    return f"lossatlas:worker:{name}"
+
+
+class SurfaceJob(Message):
+    """All that a worker needs to know about a surface; stored as a blob, so that every process plans the same units.
+
+    Attributes:
+        surface: The surface's id, which is the request's digest.
+        request: The request with `data.examples` resolved to a number.
+        macs_per_example: Multiply-accumulates of one forward pass of one example.
+        unit_macs: How much work one unit should be, in multiply-accumulates.
+    """
+
+    surface: Sha256
+    request: SurfaceRequest
+    macs_per_example: int = Field(ge=1)
+    unit_macs: int = Field(ge=1)
+
+
+class Stage(Message):
+    """A complete grid on some chunks of examples: once it is done, there is a whole surface to look at.
+
+    Attributes:
+        rows: Indices into grid.y (just 0 for a curve) of the complete grid.
+        columns: Indices into grid.x.
+        stop: Every cell of the grid has seen the examples 0 … stop once this stage is done.
+    """
+
+    rows: tuple[int, ...]
+    columns: tuple[int, ...]
+    stop: int
+
+
+class WorkUnit(Message):
+    """What one job computes: some cells × a range of examples. Computing it twice does no harm.
+
+    Attributes:
+        surface: Id of the surface.
+        index: Position among the surface's units, in the order of computation.
+        stage: Position of the stage that it belongs to.
+        cells: (row, column) of each cell.
+        start: First example, in the slice's order.
+        stop: One after the last example.
+    """
+
+    surface: Sha256
+    index: int
+    stage: int
+    cells: tuple[tuple[int, int], ...]
+    start: int
+    stop: int
+
+
+class Announcement(Message):
+    """What a worker says when a result (or a failure) lies in the blob store.
+
+    `subject` is the surface's id for "unit", "unit_failed" and "finishing" (preview and direction file are stored), and
+    the file's SHA-256 for "intake". `problem` is public text; `retry` False means that trying again cannot help.
+    """
+
+    kind: Literal["unit", "unit_failed", "finishing", "intake"]
+    subject: Sha256
+    unit: int | None = None
+    seconds: float | None = None
+    problem: str | None = None
+    retry: bool = True
+    worker: str = ""
+
+
+class WorkerStatus(Message):
+    """A worker's heartbeat. `macs_per_second` is measured: by a short probe at the start, then by its own units."""
+
+    name: str
+    pid: int
+    host: str
+    device: str
+    threads: int
+    state: Literal["starting", "idle", "busy", "stopping"]
+    macs_per_second: float | None = None
+    surface: str | None = None
+    started: float

@@ -1,0 +1,196 @@
+"""From a surface to what is computed first, next and last. Everything follows from the `SurfaceJob` alone.
+
+A stage is a complete grid: once it is done there is a whole surface to look at (isolated cells draw nothing).
+
+    1. a coarse grid of 5, 7 or 9 points an axis, with first, middle and last index, on the first chunk of examples;
+    2. the gaps between its indices are halved, along x and y in turn, until the grid is full (gaps of 3 at once);
+    3. the full grid on each further chunk of `estimate.chunk_bounds`.
+
+So every (cell, chunk) belongs to exactly one stage, and each stage's grid contains the one before.
+
+A 501 × 501 grid on 50,000 examples is half a million units, so they are not built but made on demand: `Plan.units` is a
+sequence that knows its length and gives the unit at a position in about a microsecond per cell.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from itertools import accumulate, pairwise
+from typing import overload
+
+import numpy as np
+
+from landscape_core.estimate import chunk_bounds
+from worker.job import Stage, SurfaceJob, WorkUnit
+
+COARSE_POINTS = (9, 7, 5)
+"""Points an axis of the first stage, finest first."""
+
+FIRST_STAGE_MACS = 100_000_000_000
+"""The finest of `COARSE_POINTS` whose grid stays below this is taken: 5 x 5 for a ResNet-20, 1.2 seconds on two cores."""
+
+FIRST_STAGE_UNITS = 8
+"""The first stage is cut into about so many units, that several workers can share it."""
+
+
+class Units(Sequence[WorkUnit]):
+    """The units of a plan in the order of computation, made when they are asked for."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+
+    def __len__(self) -> int:
+        return self._plan.first_unit[-1]
+
+    @overload
+    def __getitem__(self, index: int) -> WorkUnit: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[WorkUnit, ...]: ...
+    def __getitem__(self, index: int | slice) -> WorkUnit | tuple[WorkUnit, ...]:
+        if isinstance(index, slice):
+            return tuple(self._plan.unit(i) for i in range(*index.indices(len(self))))
+        return self._plan.unit(index + len(self) if index < 0 else index)
+
+    def __iter__(self) -> Iterator[WorkUnit]:
+        return (self._plan.unit(i) for i in range(len(self)))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All stages of a surface, and its units.
+
+    Attributes:
+        surface: Id of the surface.
+        shape: (ny, nx) of the grid.
+        stages: In the order of computation.
+        chunks: For each stage, the examples start … stop that its new cells are computed on.
+        unit_cells: For each stage, how many cells a unit has (the last of a stage may have fewer).
+    """
+
+    surface: str
+    shape: tuple[int, int]
+    stages: tuple[Stage, ...]
+    chunks: tuple[tuple[int, int], ...]
+    unit_cells: tuple[int, ...]
+
+    @cached_property
+    def new_cells(self) -> tuple[np.ndarray, ...]:
+        """For each stage, the cells (n, 2) int16 as (row, column) that it adds, row by row."""
+        arrays, done, full = [], np.zeros(self.shape, bool), np.argwhere(np.ones(self.shape, bool)).astype(np.int16)
+        for stage, (start, _) in zip(self.stages, self.chunks, strict=True):
+            if start > 0:
+                arrays.append(full)
+                continue
+            grid = np.zeros(self.shape, bool)
+            grid[np.ix_(stage.rows, stage.columns)] = True
+            arrays.append(np.argwhere(grid & ~done).astype(np.int16))
+            done = grid
+        return tuple(arrays)
+
+    @cached_property
+    def first_unit(self) -> tuple[int, ...]:
+        """For each stage the index of its first unit, and at the end the number of all units."""
+        counts = (-(-len(cells) // n) for cells, n in zip(self.new_cells, self.unit_cells, strict=True))
+        return tuple(accumulate(counts, initial=0))
+
+    @property
+    def units(self) -> Units:
+        """All units, made on demand."""
+        return Units(self)
+
+    def stage_units(self, stage: int) -> range:
+        """The indices of one stage's units."""
+        return range(self.first_unit[stage], self.first_unit[stage + 1])
+
+    def unit(self, index: int) -> WorkUnit:
+        """The unit at a position.
+
+        Raises:
+            IndexError: There is no such unit.
+        """
+        if not 0 <= index < self.first_unit[-1]:
+            raise IndexError(f"unit {index} of {self.first_unit[-1]}")
+        stage = bisect_right(self.first_unit, index) - 1
+        size = self.unit_cells[stage]
+        first = (index - self.first_unit[stage]) * size
+        cells = tuple((row, column) for row, column in self.new_cells[stage][first : first + size].tolist())
+        start, stop = self.chunks[stage]
+        return WorkUnit(surface=self.surface, index=index, stage=stage, cells=cells, start=start, stop=stop)
+
+
+def plan(job: SurfaceJob) -> Plan:
+    """The plan of a surface; the same in every process. The last few are remembered."""
+    return _plan(job.canonical_json())
+
+
+def stages(job: SurfaceJob) -> tuple[Stage, ...]:
+    """The stages of a surface, in the order of computation."""
+    return plan(job).stages
+
+
+def units(job: SurfaceJob) -> Units:
+    """The units of a surface, in the order of computation."""
+    return plan(job).units
+
+
+def unit(job: SurfaceJob, index: int) -> WorkUnit:
+    """One unit of a surface."""
+    return plan(job).unit(index)
+
+
+def unit_count(job: SurfaceJob) -> int:
+    """How many units a surface has."""
+    return len(plan(job).units)
+
+
+@lru_cache(maxsize=16)
+def _plan(text: str) -> Plan:
+    job = SurfaceJob.model_validate_json(text)
+    examples = job.request.data.examples
+    if examples is None:
+        raise ValueError("a SurfaceJob's request has a number of examples")
+    chunks = chunk_bounds(examples)
+    ny, nx = job.request.grid.shape
+    grids = _grids(ny, nx, _coarse_points(ny, nx, chunks[0][1] * job.macs_per_example))
+    stages = [Stage(rows=rows, columns=columns, stop=chunks[0][1]) for rows, columns in grids]
+    stages += [Stage(rows=tuple(range(ny)), columns=tuple(range(nx)), stop=stop) for _, stop in chunks[1:]]
+    spans = (chunks[0],) * len(grids) + tuple(chunks[1:])
+    sizes = [max(1, job.unit_macs // ((stop - start) * job.macs_per_example)) for start, stop in spans]
+    sizes[0] = min(sizes[0], -(-len(grids[0][0]) * len(grids[0][1]) // FIRST_STAGE_UNITS))
+    return Plan(surface=job.surface, shape=(ny, nx), stages=tuple(stages), chunks=spans, unit_cells=tuple(sizes))
+
+
+def _coarse_points(ny: int, nx: int, cell_macs: int) -> int:
+    """How many points an axis the first stage has, where one cell costs `cell_macs`."""
+    for points in COARSE_POINTS:
+        if min(points, ny) * min(points, nx) * cell_macs <= FIRST_STAGE_MACS:
+            return points
+    return COARSE_POINTS[-1]
+
+
+def _grids(ny: int, nx: int, coarse: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """(rows, columns) from the coarse grid to the full one; each contains the one before and differs in one axis."""
+    rows, columns = _refinements(ny, coarse), _refinements(nx, coarse)
+    grids = [(rows.pop(0), columns.pop(0))]
+    while rows or columns:
+        if columns:
+            grids.append((grids[-1][0], columns.pop(0)))
+        if rows:
+            grids.append((rows.pop(0), grids[-1][1]))
+    return grids
+
+
+def _refinements(points: int, coarse: int) -> list[tuple[int, ...]]:
+    """Indices of one axis from about `coarse` evenly spread ones (first, middle and last among them) to all."""
+    n = min(points, coarse)
+    indices = sorted({(2 * j * (points - 1) + n - 1) // (2 * (n - 1)) for j in range(n)}) if n > 1 else [0]
+    levels = [tuple(indices)]
+    while len(indices) < points:
+        halves = {(a + b) // 2 for a, b in pairwise(indices)}
+        nearly_full = max(b - a for a, b in pairwise(indices)) <= 3
+        indices = list(range(points)) if nearly_full else sorted(halves.union(indices))
+        levels.append(tuple(indices))
+    return levels
