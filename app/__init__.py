@@ -1,0 +1,1 @@
+"""The web application: REST, pages, database, collector. It never imports torch."""

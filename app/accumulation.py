@@ -1,0 +1,147 @@
+"""The tallies of one surface, folded unit by unit into whole surfaces.
+
+A value is the sum of its chunks' tallies in the order of the chunks, whatever the order in which they arrive, and is shown
+once all cells of the stage's grid have seen all its chunks. So values depend neither on who computed what nor on when, and
+equal those of `landscape_core.compute.compute_surface`.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from app.snapshots import STAGE
+from landscape_core.estimate import surface_from_tally
+from landscape_core.results import Surface, Tally
+from worker.job import SurfaceJob
+from worker.queue import plan
+
+FIELDS = ("examples", "loss_sum", "loss_sq", "correct")
+
+
+class Accumulation:
+    """What is known so far of one surface.
+
+    Args:
+        job: The surface's.
+    """
+
+    def __init__(self, job: SurfaceJob) -> None:
+        self.job, self.plan = job, plan(job)
+        self.stage = 0
+        """How many stages are complete, and therefore all before them."""
+        self._done = np.zeros(len(self.plan.units), bool)
+        self._missing = [len(self.plan.stage_units(stage)) for stage in range(len(self.plan.stages))]
+        self._whole = Tally.zeros(*self.plan.shape)
+        self._chunks: dict[int, Tally] = {}
+        self._first_missing = 0
+        self._examples_done = 0
+
+    @property
+    def stages(self) -> int:
+        """How many stages there are."""
+        return len(self.plan.stages)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every unit is done."""
+        return self.stage == self.stages
+
+    @property
+    def total_macs(self) -> int:
+        """Multiply-accumulates of the whole surface."""
+        return self.job.macs_per_example * self.job.request.grid.cells * self.plan.stages[-1].stop
+
+    @property
+    def done(self) -> float:
+        """The share of the work that is done, in 0 … 1."""
+        return self._examples_done / (self.job.request.grid.cells * self.plan.stages[-1].stop)
+
+    @property
+    def examples(self) -> int:
+        """How many examples each cell of the latest whole surface has seen."""
+        return self.plan.stages[self.stage - 1].stop if self.stage else 0
+
+    def is_done(self, unit: int) -> bool:
+        """Whether this unit's tallies are in."""
+        return 0 <= unit < len(self._done) and bool(self._done[unit])
+
+    def missing(self) -> Iterator[int]:
+        """The units that are not done, in the order in which they are wanted."""
+        while self._first_missing < len(self._done) and self._done[self._first_missing]:
+            self._first_missing += 1
+        for unit in range(self._first_missing, len(self._done)):
+            if not self._done[unit]:
+                yield unit
+
+    def stage_of(self, unit: int) -> int:
+        """The stage that a unit belongs to."""
+        return bisect_right(self.plan.first_unit, unit) - 1
+
+    def fold(self, index: int, cells: Sequence[tuple[int, int]], tally: Tally) -> bool:
+        """Takes in a unit's tallies; folding one twice changes nothing.
+
+        Args:
+            index: The unit.
+            cells: (row, column) of each cell.
+            tally: Arrays of shape (cells,), in the same order.
+
+        Returns:
+            False if these are not the tallies of that unit, and nothing was taken in.
+        """
+        if not 0 <= index < len(self._done):
+            return False
+        unit = self.plan.unit(index)
+        if tuple(cells) != unit.cells or (tally.examples != unit.stop - unit.start).any():
+            return False
+        if self._done[index]:
+            return True
+        chunk = self._chunks.get(unit.start)
+        if chunk is None:
+            chunk = self._chunks[unit.start] = Tally.zeros(*self.plan.shape)
+        rows, columns = np.array(unit.cells).T
+        for name in FIELDS:
+            getattr(chunk, name)[rows, columns] = getattr(tally, name)
+        self._done[index] = True
+        self._missing[unit.stage] -= 1
+        self._examples_done += len(unit.cells) * (unit.stop - unit.start)
+        self._advance()
+        return True
+
+    def surface(self, provenance: dict[str, Any]) -> Surface:
+        """The latest whole surface; while it is not the last, its provenance says of which stage it is.
+
+        Args:
+            provenance: What else is to be said of how it was made.
+        """
+        stage = self.plan.stages[self.stage - 1]
+        if self._whole.examples.any():
+            tally = self._whole
+        else:
+            inside = np.zeros(self.plan.shape, bool)
+            inside[np.ix_(stage.rows, stage.columns)] = True
+            first = self._chunks[0]
+            tally = Tally(*(np.where(inside, getattr(first, name), 0) for name in FIELDS))
+        about = {} if self.is_complete else {STAGE: self._about_stage()}
+        return surface_from_tally(self.job.request, tally, provenance | about)
+
+    def _about_stage(self) -> dict[str, Any]:
+        stage = self.plan.stages[self.stage - 1]
+        return {
+            "stage": self.stage,
+            "stages": self.stages,
+            "examples": stage.stop,
+            "rows": list(stage.rows),
+            "columns": list(stage.columns),
+        }
+
+    def _advance(self) -> None:
+        """Counts the stages that are complete; a chunk that has seen the whole grid is added to those before it."""
+        while self.stage < self.stages and self._missing[self.stage] == 0:
+            start = self.plan.chunks[self.stage][0]
+            self.stage += 1
+            if self.stage == self.stages or self.plan.chunks[self.stage][0] != start:
+                self._whole = self._whole + self._chunks.pop(start)

@@ -1,0 +1,121 @@
+"""What stands beside the figure: the chosen cell, the facts, the question, how it was made."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import dash_mantine_components as dmc
+from dash import html
+from dash.development.base_component import Component
+
+from app import ids
+from app.pages import words
+from app.pages.blocks import aria, fact, fact_list
+from app.schemas import SurfaceInfo
+
+PROVENANCE = {
+    "program": "Program",
+    "torch": "PyTorch",
+    "numpy": "NumPy",
+    "python": "Python",
+    "device": "Device",
+    "machine": "Machine",
+    "threads": "Threads",
+    "batch": "Batch",
+    "started": "Begun",
+    "seconds": "Computing time",
+    "own_loss": "Network's own loss",
+    "own_accuracy": "Network's own accuracy",
+    "data_sha256": "Data SHA-256",
+}
+"""What a surface's provenance may hold, in the order in which it is shown; what is not listed comes last."""
+
+DIRECTIONS = {"cosine": "cos(δ, η)", "x_norm": "‖δ‖", "y_norm": "‖η‖"}
+ELSEWHERE = {"about", "request", "trajectory", "dataset", "directions"}
+
+
+def side(surface: SurfaceInfo, titles: Mapping[str, str]) -> Component:
+    """The column beside the figure."""
+    return html.Aside(
+        [
+            panel("Cell", html.Div(id=ids.SURFACE_CELL), live=True),
+            panel("Surface", html.Div([html.Div(id=ids.SURFACE_FACTS), html.Div(id=ids.SURFACE_HOLES)])),
+            about(surface),
+            panel("Question", question(surface, titles)),
+            panel("Provenance", html.Div(provenance(surface), id=ids.SURFACE_PROVENANCE)),
+        ],
+        className="side",
+        **aria(label="Facts of the surface"),
+    )
+
+
+def panel(title: str, body: Component, *, live: bool = False) -> Component:
+    """One titled part of the column."""
+    extra = aria(live="polite") if live else {}
+    return html.Section([html.H2(title, className="panel-title"), html.Div(body, **extra)], className="panel")
+
+
+def question(surface: SurfaceInfo, titles: Mapping[str, str]) -> Component:
+    """The request in words."""
+    request = surface.request
+    if request is None:
+        return dmc.Text("The file was imported and does not say how it was made.", size="sm", c="dimmed")
+    y = request.grid.y
+    return fact_list(
+        fact("Network", words.network(request.architecture.name, request.architecture.options)),
+        fact("Checkpoint", html.Span(surface.checkpoint_name or request.checkpoint[:12], className="breakable")),
+        fact("Data", words.data(request, titles)),
+        fact("Preprocessing", words.preprocessing(request)),
+        fact("Loss", words.LOSSES[request.loss]),
+        fact("Directions", words.directions(request.plane)),
+        fact("Normalisation", words.normalisation(request.plane)),
+        fact("α", words.axis(request.grid.x)),
+        fact("β", words.axis(y)) if y else None,
+    )
+
+
+def provenance(surface: SurfaceInfo) -> Component:
+    """How the surface was made: versions, device, times, and the id of the question."""
+    made = {name: value for name, value in surface.provenance.items() if name not in ELSEWHERE and value not in (None, "")}
+    order = [*PROVENANCE, *sorted(made.keys() - PROVENANCE)]
+    rows = [fact(PROVENANCE.get(n, n.replace("_", " ").capitalize()), value_text(n, made[n])) for n in order if n in made]
+    drawn = surface.provenance.get("directions")
+    lengths = drawn if isinstance(drawn, dict) else {}
+    rows += [fact(title, words.number(lengths[n])) for n, title in DIRECTIONS.items() if isinstance(lengths.get(n), float)]
+    own = [
+        fact("Id", html.Code(f"{surface.id[:16]}…", title=surface.id)),
+        fact("Asked", words.when(surface.created), surface.created.isoformat(timespec="seconds")),
+        fact("Finished", words.when(surface.finished), surface.finished.isoformat(timespec="seconds"))
+        if surface.finished
+        else None,
+    ]
+    return fact_list(*own, *rows)
+
+
+def about(surface: SurfaceInfo) -> Component | None:
+    """What the gallery says of its surface."""
+    said = surface.provenance.get("about")
+    if not isinstance(said, dict):
+        return None
+    texts = [str(said[name]) for name in ("description", "made_by", "licence") if said.get(name)]
+    return panel("About", html.Div([html.P(text, className="dim") for text in texts], className="about"))
+
+
+def value_text(name: str, value: Any) -> Component | str:
+    """A value of the provenance as text; long ones are cut, and whole in their title."""
+    if name == "seconds" and isinstance(value, int | float):
+        return words.duration(value)
+    if name == "started":
+        return str(value)[:16].replace("T", " ")
+    if name == "own_accuracy" and isinstance(value, int | float):
+        return f"{value:.4g} %"
+    if isinstance(value, float):
+        return words.number(value)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if re.fullmatch(r"[0-9a-f]{40,}", text):
+        return html.Code(f"{text[:16]}…", title=text)
+    shown = text if len(text) <= 60 else f"{text[:56]}…"
+    return html.Span(shown, title=text, className="breakable")

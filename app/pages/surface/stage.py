@@ -1,0 +1,183 @@
+"""The figure and the controls of how it is looked at: the same on the surface's own page and behind a link."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dash_mantine_components as dmc
+from dash import dcc, html
+from dash.development.base_component import Component
+
+from app import figures, ids
+from app.pages.blocks import aria, icon
+from app.schemas import SurfaceInfo, View
+
+
+def address(surface: SurfaceInfo, token: str | None = None, view: View | None = None) -> dict[str, Any]:
+    """What the browser must know to follow and draw a surface.
+
+    Args:
+        surface: The surface.
+        token: The link through which it is looked at; None on its own page.
+        view: How the link shows it.
+    """
+    base = f"/api/v1/shares/{token}" if token else f"/api/v1/surfaces/{surface.id}"
+    return {
+        "surface": surface.id,
+        "title": surface.title,
+        "token": token,
+        "events": f"{base}/events",
+        "state": surface.state,
+        "problem": surface.problem,
+        "progress": surface.progress.model_dump(mode="json"),
+        "view": view.model_dump(mode="json") if view else None,
+        "titles": figures.axis_titles(surface.request),
+        "scales": figures.colour_scales(),
+        "ids": {"live": ids.SURFACE_LIVE, "point": ids.SURFACE_POINT},
+    }
+
+
+def stores(known: dict[str, Any]) -> list[Component]:
+    """The facts of the page: where it is, how far it is, the chosen cell, the view."""
+    return [
+        dcc.Store(id=ids.SURFACE_ADDRESS, data=known),
+        dcc.Store(
+            id=ids.SURFACE_LIVE, data={"state": known["state"], "problem": known["problem"], "progress": known["progress"]}
+        ),
+        dcc.Store(id=ids.SURFACE_POINT),
+        dcc.Store(id=ids.SURFACE_VIEW),
+        dcc.Store(id=ids.SURFACE_HOME_DONE),
+        dcc.Store(id=ids.SURFACE_PICTURE_DONE),
+    ]
+
+
+def stage(surface: SurfaceInfo) -> Component:
+    """The figure, and what stands in its place until there is one."""
+    label = (
+        f"Loss landscape of {surface.title}. Drag to turn, scroll to zoom, click a cell to keep it; "
+        "with the arrow keys you walk from cell to cell, and Escape lets go."
+    )
+    note = html.Div(id=ids.SURFACE_GRAPH_NOTE, className="stage-note", role="status", **aria(live="polite"))
+    plot = html.Div(className="surface-plot")
+    graph = html.Div(plot, className="surface-graph", tabIndex=0, role="application", **aria(label=label))
+    loading = html.Div(html.Div(className="stage-spinner"), className="stage-loading", **aria(hidden="true"))
+    return html.Div([graph, note, loading], className="stage")
+
+
+def toolbar(surface: SurfaceInfo) -> Component:
+    """The controls of the view; those that mean nothing for a curve are left out of sight."""
+    curve = figures.is_curve(surface.request)
+    flat: dict[str, Any] = {"style": {"display": "none"}} if curve else {}
+    projection = dmc.SegmentedControl(
+        id=ids.SURFACE_PROJECTION,
+        data=[{"value": "surface", "label": "3-D"}, {"value": "contour", "label": "Contours"}],
+        value="surface",
+        size="xs",
+        **aria(label="Kind of picture"),
+    )
+    log = dmc.Switch(id=ids.SURFACE_LOG, label="Log", size="xs", checked=False, **aria(label="Logarithm of the loss"))
+    contours = dmc.Switch(id=ids.SURFACE_CONTOURS, label="Contour lines", size="xs", checked=False)
+    look: dict[str, Any] = {"variant": "subtle", "color": "gray", "size": "compact-sm", "leftSection": icon("rotate-ccw")}
+    home = dmc.Button("Reset view" if curve else "Reset camera", id=ids.SURFACE_HOME, **look)
+    return html.Div(
+        [
+            html.Div(projection, **flat),
+            html.Div(colour_choice(), **flat),
+            log,
+            html.Label([html.Span("Max loss"), clip_choice()], className="tool"),
+            html.Div(contours, className="only-solid", **flat),
+            html.Div(home, className="tool-end"),
+        ],
+        className="toolbar",
+        role="toolbar",
+        **aria(label="How the surface is looked at"),
+    )
+
+
+def colour_choice() -> Component:
+    """The colour scales, each with its gradient."""
+    gradients = {name: figures.gradient(scale) for name, scale in figures.colour_scales().items()}
+    swatch = html.Span(id=ids.SURFACE_SWATCH, className="swatch", style={"background": gradients["Viridis"]})
+    return dmc.Select(
+        id=ids.SURFACE_COLOUR,
+        data=[{"value": name, "label": name} for name in figures.COLOURS],
+        value="Viridis",
+        size="xs",
+        w=132,
+        allowDeselect=False,
+        leftSection=swatch,
+        renderOption={"function": "colourOption", "options": gradients},
+        **aria(label="Colour scale"),
+    )
+
+
+def clip_choice() -> Component:
+    """The loss above which nothing is drawn."""
+    return dmc.NumberInput(
+        id=ids.SURFACE_CLIP,
+        placeholder="no limit",
+        min=0,
+        step=0.5,
+        decimalScale=6,
+        allowNegative=False,
+        size="xs",
+        w=96,
+        debounce=300,
+        hideControls=True,
+        **aria(label="Highest loss shown"),
+    )
+
+
+def downloads(base: str, surface: SurfaceInfo) -> Component:
+    """The menu of what can be taken away."""
+
+    def item(text: str, note: str, href: str) -> Component:
+        return dmc.MenuItem([text, html.Span(note, className="menu-note")], href=href, refresh=True)
+
+    files = [
+        item("NumPy (.npz)", "everything, with request and provenance", f"{base}/data.npz"),
+        item("HDF5 (.h5)", "the form of Li et al.'s code", f"{base}/data.h5"),
+        item("Table (.csv)", "one line a cell", f"{base}/data.csv"),
+        item("JSON (.json)", "", f"{base}/data.json"),
+    ]
+    if "/shares/" not in base and surface.origin == "computed":
+        drawn = item("Directions (.h5)", "to use them again, here or with Li et al.'s code", f"{base}/directions.h5")
+        files.append(html.Div(drawn, className="only-finished"))
+    picture = dmc.MenuItem(
+        ["Picture (.png)", html.Span("what you see now", className="menu-note")],
+        id=ids.SURFACE_PICTURE,
+        leftSection=icon("image"),
+    )
+    return dmc.Menu(
+        [
+            dmc.MenuTarget(dmc.Button("Download", variant="default", size="sm", leftSection=icon("download"))),
+            dmc.MenuDropdown(
+                [
+                    picture,
+                    dmc.MenuDivider(),
+                    html.Div(
+                        [dmc.MenuLabel("Numbers of the whole surface that is shown"), *files],
+                        id=ids.SURFACE_DOWNLOADS,
+                        className="downloads",
+                    ),
+                ]
+            ),
+        ],
+        position="bottom-end",
+        width=290,
+    )
+
+
+def progress() -> Component:
+    """How far the surface is: a bar and a sentence."""
+    return html.Div(
+        [
+            html.Div(
+                dmc.Progress(id=ids.SURFACE_BAR, value=0, size="sm", radius="xl", **aria(label="Progress")),
+                id=ids.SURFACE_BAR_BOX,
+                className="progress-bar",
+            ),
+            html.Div(id=ids.SURFACE_PROGRESS, className="progress-text", role="status", **aria(live="polite")),
+        ],
+        className="progress",
+    )

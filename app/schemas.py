@@ -1,0 +1,220 @@
+"""What the REST interface answers. Pages use the same objects."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from landscape_core.requests import Message, SurfaceRequest
+from worker.job import WorkerStatus
+
+FileState = Literal["inspecting", "ready", "rejected"]
+SurfaceState = Literal["queued", "running", "finished", "failed", "cancelled"]
+
+
+class CandidateInfo(Message):
+    """An architecture whose tensors match the file's. `note` says why it was found, or what to choose between."""
+
+    name: str
+    options: dict[str, str | int | float | bool]
+    text: str
+    note: str
+    macs_per_example: int
+    input_shape: tuple[int, ...]
+    classes: int
+
+
+class CheckpointInfo(Message):
+    """One uploaded file of parameters. `format` and what follows are null until it has been inspected."""
+
+    id: str
+    filename: str
+    size_bytes: int
+    state: FileState
+    problem: str | None = None
+    format: str | None = None
+    container: str | None = None
+    tensors: int | None = None
+    parameters: int | None = None
+    metadata: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    candidates: tuple[CandidateInfo, ...] = ()
+    created: datetime
+
+
+class DatasetInfo(Message):
+    """A catalogued or uploaded data set. `id` is what a request's `data.dataset` takes."""
+
+    id: str
+    title: str
+    state: FileState
+    problem: str | None = None
+    uploaded: bool
+    splits: dict[str, int] = Field(default_factory=dict)
+    shape: tuple[int, ...] = ()
+    classes: int | None = None
+    preprocessing: str = "none"
+    source: str = ""
+
+
+class Ticket(Message):
+    """What was brought or asked for, and its state; its own address says more."""
+
+    id: str
+    state: FileState | SurfaceState
+
+
+class UploadResult(Message):
+    """What became of a resumable upload. `problem` says why a file was refused."""
+
+    kind: Literal["checkpoint", "dataset", "directions", "surface"]
+    id: str
+    state: FileState | SurfaceState
+    problem: str | None = None
+
+
+class FileInfo(Message):
+    """An uploaded file of which there is no more to say, as a direction file."""
+
+    id: str
+    state: FileState
+    filename: str
+    problem: str | None = None
+
+
+class ArchitectureInfo(Message):
+    """A catalogued architecture and its options, each with the values it may take."""
+
+    name: str
+    title: str
+    options: dict[str, list[str]]
+
+
+class Progress(Message):
+    """How far a surface is. `done` is a share of the work in 0 … 1; `stage` counts whole surfaces so far of `stages`."""
+
+    done: float = 0.0
+    stage: int = 0
+    stages: int = 0
+    examples: int = 0
+    seconds_left: float | None = None
+
+
+class SurfaceInfo(Message):
+    """One surface: its question, how far it is, how it was made.
+
+    `preview` says whether its picture is there: it is drawn a moment after the surface is finished.
+    """
+
+    id: str
+    state: SurfaceState
+    title: str
+    problem: str | None = None
+    origin: Literal["computed", "imported", "gallery"] = "computed"
+    checkpoint_name: str = ""
+    request: SurfaceRequest | None
+    progress: Progress
+    provenance: dict[str, Any] = Field(default_factory=dict)
+    preview: Literal["wait", "done", "failed"] = "wait"
+    created: datetime
+    finished: datetime | None = None
+
+
+class CostEstimate(Message):
+    """What a request will cost on the workers that are there; seconds are None while no worker has measured its speed."""
+
+    cells: int
+    examples: int
+    macs: float
+    seconds: float | None
+    first_surface_seconds: float | None
+
+
+class Vector(Message):
+    """A vector in Plotly's scene units."""
+
+    x: Annotated[float, Field(allow_inf_nan=False)]
+    y: Annotated[float, Field(allow_inf_nan=False)]
+    z: Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Camera(Message):
+    """Plotly's scene camera."""
+
+    eye: Vector
+    center: Vector = Vector(x=0, y=0, z=0)
+    up: Vector = Vector(x=0, y=0, z=1)
+
+
+class View(Message):
+    """How a surface is looked at; nothing in it costs a computation. `clip` cuts the picture above that loss."""
+
+    camera: Camera | None = None
+    projection: Literal["surface", "contour"] = "surface"
+    colour: Annotated[str, Field(pattern=r"^[A-Za-z]{1,32}$")] = "Viridis"
+    log: bool = False
+    clip: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    contours: bool = False
+
+
+class ShareWish(Message):
+    """What a link is to show; `label` is for its owner alone."""
+
+    view: View = View()
+    label: Annotated[str, Field(max_length=200)] = ""
+
+
+class ShareInfo(Message):
+    """A revocable link. `token` is given once, when it is made, and to whoever already holds it.
+
+    In a listing `token` is the link's public id, which revokes it but opens nothing, and `url` is empty.
+    """
+
+    token: str
+    url: str
+    surface: str
+    view: View
+    label: str = ""
+    created: datetime
+    views: int = 0
+
+
+class SharedSurface(Message):
+    """What a link opens."""
+
+    share: ShareInfo
+    surface: SurfaceInfo
+
+
+class Health(Message):
+    """Whether the parts answer."""
+
+    status: Literal["ok", "degraded", "unavailable"]
+    redis: bool
+    database: bool
+    workers: int
+    version: str
+
+
+class Activity(Message):
+    """What is going on. `surfaces` are those in work, oldest first, then the last that were done."""
+
+    workers: list[WorkerStatus]
+    queues: dict[str, int]
+    surfaces: list[SurfaceInfo]
+
+
+class Problem(Message):
+    """What went wrong. `message` is one sentence for people; `field` names the part of the request at fault."""
+
+    code: str
+    message: str
+    field: str | None = None
+
+
+class ProblemAnswer(Message):
+    """The one form of all answers that are no success."""
+
+    error: Problem

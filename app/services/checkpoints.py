@@ -1,0 +1,118 @@
+"""Checkpoints: what was uploaded, what is in it, which architectures fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import func, select
+
+from app.database import CheckpointRow, SurfaceRow
+from app.errors import Conflict
+from app.schemas import ArchitectureInfo, CandidateInfo, CheckpointInfo
+from app.services.uploads import Uploads, digest_of
+from landscape_core import catalogue
+from landscape_core.errors import InvalidRequest
+from landscape_core.reading.report import CheckpointReport
+from worker.blobs import Kind
+
+
+class Checkpoints(Uploads):
+    """All about checkpoints."""
+
+    def checkpoints(self) -> list[CheckpointInfo]:
+        """All checkpoints, newest first."""
+        with self.database.reading() as session:
+            rows = session.scalars(select(CheckpointRow).order_by(CheckpointRow.created.desc())).all()
+        return [_info(row) for row in rows]
+
+    def checkpoint(self, checkpoint_id: str) -> CheckpointInfo:
+        """One checkpoint.
+
+        Raises:
+            NotFound: There is none of this id.
+        """
+        return _info(self.upload_row(CheckpointRow, "checkpoint", checkpoint_id))
+
+    def add_checkpoint(self, path: Path, filename: str, sha256: str | None = None) -> CheckpointInfo:
+        """Takes in an uploaded file; the same bytes give the same checkpoint, and a rejected one is inspected again.
+
+        Args:
+            path: The file, which is gone afterwards.
+            filename: Where it came from, to show.
+            sha256: Of its bytes, if known.
+        """
+        sha = sha256 or digest_of(path)
+        self.take_in("checkpoint", path, filename, sha)
+        return self.checkpoint(sha)
+
+    def delete_checkpoint(self, checkpoint_id: str) -> None:
+        """Removes a checkpoint; surfaces that were computed from it stay.
+
+        Raises:
+            NotFound: There is none of this id.
+            Conflict: Surfaces are being computed from it.
+        """
+        self.upload_row(CheckpointRow, "checkpoint", checkpoint_id)
+        with self.database.reading() as session:
+            working = SurfaceRow.state.in_(("queued", "running"))
+            query = select(func.count()).where(SurfaceRow.checkpoint == checkpoint_id, working)
+            count = session.scalar(query) or 0
+        if count:
+            what = "1 surface is" if count == 1 else f"{count} surfaces are"
+            raise Conflict(f"{what} being computed from this checkpoint; cancel them first.")
+        self._delete_upload("checkpoint", checkpoint_id)
+
+    def architectures(self) -> list[ArchitectureInfo]:
+        """All catalogued architectures."""
+        return [ArchitectureInfo(**entry.model_dump()) for entry in catalogue.architectures()]
+
+    def checkpoint_report(self, checkpoint_id: str) -> tuple[CheckpointRow, CheckpointReport]:
+        """A checkpoint that can be computed with, and what its inspection found.
+
+        Raises:
+            InvalidRequest: There is none of this id, or it is not ready.
+        """
+        with self.database.reading() as session:
+            row = session.get(CheckpointRow, checkpoint_id)
+        if row is None:
+            raise InvalidRequest(f"There is no checkpoint {checkpoint_id[:12]}…; upload the file first.", field="checkpoint")
+        if row.state != "ready" or row.report is None:
+            reason = (
+                f"was rejected: {row.problem}" if row.state == "rejected" else "is still being inspected; ask again in a moment"
+            )
+            raise InvalidRequest(f"The checkpoint {row.filename} {reason.rstrip('.')}.", field="checkpoint")
+        return row, CheckpointReport.model_validate_json(row.report)
+
+    def _objection(self, kind: Kind, report: dict[str, Any]) -> str | None:
+        if kind != "checkpoint" or report.get("candidates"):
+            return super()._objection(kind, report)
+        return catalogue.explain_no_match({name: tuple(shape) for name, shape in report.get("shapes", {}).items()})
+
+
+def _info(row: CheckpointRow) -> CheckpointInfo:
+    info = CheckpointInfo(
+        id=row.id,
+        filename=row.filename,
+        size_bytes=row.size_bytes,
+        state=row.state,  # type: ignore[arg-type]  # the table holds nothing else
+        problem=row.problem,
+        created=row.created,
+    )
+    if row.report is None:
+        return info
+    report = CheckpointReport.model_validate_json(row.report)
+    known = {name: getattr(report, name) for name in ("format", "container", "tensors", "parameters", "metadata", "warnings")}
+    return info.model_copy(update={**known, "candidates": tuple(_candidate(fits, report) for fits in report.candidates)})
+
+
+def _candidate(fits: catalogue.Candidate, report: CheckpointReport) -> CandidateInfo:
+    return CandidateInfo(
+        name=fits.architecture.name,
+        options=fits.architecture.options,
+        text=str(fits.architecture),
+        note=fits.note,
+        macs_per_example=catalogue.macs_per_example(fits.architecture, report.shapes, fits.input_shape),
+        input_shape=fits.input_shape,
+        classes=fits.classes,
+    )

@@ -1,0 +1,61 @@
+"""How far surfaces are, and how they are told to people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from app.database import SurfaceRow
+from app.schemas import Progress, SurfaceInfo, SurfaceState
+from landscape_core.requests import SurfaceRequest
+from worker.job import SurfaceJob, WorkerStatus
+
+
+def speed_of(workers: Iterable[WorkerStatus]) -> float | None:
+    """Multiply-accumulates per second of all workers together; None if none has measured its speed."""
+    speeds = [worker.macs_per_second for worker in workers if worker.macs_per_second and worker.state != "stopping"]
+    return sum(speeds) if speeds else None
+
+
+def seconds(macs: float, speed: float | None) -> float | None:
+    """How long so many multiply-accumulates take; None if the speed is not known."""
+    return None if speed is None else macs / speed
+
+
+def progress_of(row: SurfaceRow, speed: float | None) -> Progress:
+    """How far a surface is, by what the database knows.
+
+    Args:
+        row: The surface.
+        speed: Multiply-accumulates per second that are spent on it; None if not known.
+    """
+    left = None
+    if row.state in {"queued", "running"} and row.job is not None and speed is not None:
+        job = SurfaceJob.model_validate_json(row.job)
+        total = job.macs_per_example * job.request.grid.cells * (job.request.data.examples or 0)
+        left = seconds((1.0 - row.done) * total, speed)
+    return Progress(done=row.done, stage=row.stage, stages=row.stages, examples=row.examples, seconds_left=left)
+
+
+def surface_info(row: SurfaceRow, progress: Progress) -> SurfaceInfo:
+    """One surface, as people are told of it."""
+    return SurfaceInfo(
+        id=row.id,
+        state=row.state,  # type: ignore[arg-type]  # the table holds nothing else
+        title=row.title,
+        problem=row.problem,
+        origin=row.origin,  # type: ignore[arg-type]
+        checkpoint_name=row.checkpoint_name,
+        request=None if row.request is None else SurfaceRequest.model_validate_json(row.request),
+        progress=progress,
+        provenance=json.loads(row.provenance),
+        preview=row.finishing,  # type: ignore[arg-type]
+        created=row.created,
+        finished=row.finished,
+    )
+
+
+def end_event(state: SurfaceState, problem: str | None = None) -> dict[str, Any]:
+    """The data of an "end" event."""
+    return {"state": state, "problem": problem}

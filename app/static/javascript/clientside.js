@@ -1,0 +1,209 @@
+/* Clientside callbacks, by page. Each is a named function of the values it is given; what they draw is Dash components. */
+(() => {
+  "use strict";
+
+  const { stream } = window.lossAtlas;
+  const no = () => window.dash_clientside.no_update;
+
+  /* -- components and words -- */
+
+  const html = (type, props, ...children) => ({ type, namespace: "dash_html_components", props: { ...props, children: children.flat().filter((c) => c !== null) } });
+  const badge = (text, color) => ({ type: "Badge", namespace: "dash_mantine_components", props: { children: text, color, variant: "light", radius: "sm", className: "state" } });
+  const facts = (rows) => html("Dl", { className: "facts" }, rows.filter(Boolean).map(([name, value, title]) => html("Div", { className: "fact", title }, html("Dt", {}, name), html("Dd", {}, value))));
+
+  const count = (n) => Math.round(n).toLocaleString("en-US");
+  const minus = (text) => text.replace("-", "−");
+  const short = (v) => (v === null || v === undefined ? "—" : minus(Math.abs(v) >= 1e5 || (v !== 0 && Math.abs(v) < 1e-3) ? v.toExponential(2) : String(Number(v.toPrecision(4)))));
+  const place = (v) => minus(String(Number(v.toFixed(4))));
+  const at = (p) => (p.y === null || p.y === undefined ? `α ${place(p.x)}` : `α ${place(p.x)}, β ${place(p.y)}`);
+  const plural = (n, one, many) => `${count(n)} ${n === 1 ? one : many}`;
+
+  function size(bytes) {
+    const units = ["bytes", "kB", "MB", "GB"];
+    let unit = 0;
+    while (bytes >= 1000 && unit < 3) { bytes /= 1000; unit += 1; }
+    return `${unit ? Number(bytes.toPrecision(3)) : bytes} ${units[unit]}`;
+  }
+
+  function duration(seconds) {
+    if (seconds < 1) return "under a second";
+    if (seconds < 90) return `about ${Math.round(seconds)} s`;
+    if (seconds < 5400) return `about ${Math.round(seconds / 60)} min`;
+    return `about ${(seconds / 3600).toFixed(1)} h`;
+  }
+
+  /* -- every page -- */
+
+  const shell = {
+    /** Marks the page in the navigation; a figure that was left closes its stream. */
+    arrive(path, title) {
+      const here = path || "/";
+      document.querySelectorAll(".top-link").forEach((link) => {
+        if (link.getAttribute("href") === here) link.setAttribute("aria-current", "page"); else link.removeAttribute("aria-current");
+      });
+      if (title) document.title = title;
+      if (!here.startsWith("/s/")) document.documentElement.dataset.frame = "whole";
+      if (!/^\/(surface|s)\//.test(here)) stream.leave();
+      if (here === "/new") stream.load().catch(() => null);
+      return here;
+    },
+    /** A dialog opens when something is asked, and closes when it is answered. */
+    dialog: (asked) => Boolean(asked) && window.dash_clientside.callback_context.triggered_id?.endsWith("-doomed") === true,
+    open: (clicks) => Boolean(clicks),
+  };
+
+  /* -- uploads -- */
+
+  const PHASES = {
+    uploading: "Uploading", retrying: "The connection was lost; trying again", storing: "Arrived; the server stores it",
+    inspecting: "Inspecting…", ready: "Ready", cancelled: "Cancelled",
+  };
+
+  const upload = {
+    show(state) {
+      if (!state || !state.phase) return [true, "upload-panel", "", 0, "", true, true];
+      const { phase, sent, size: total, speed, left, problem, waiting } = state;
+      const share = total ? Math.min(100, (100 * (sent || 0)) / total) : 0;
+      const parts = [problem || PHASES[phase]];
+      if (phase === "uploading") {
+        parts.push(`${share.toFixed(share < 10 ? 1 : 0)} %`, `${size(sent || 0)} of ${size(total)}`);
+        if (speed) parts.push(`${size(Math.round(speed))}/s`);
+        if (left > 1) parts.push(`${duration(left)} left`);
+      }
+      if (waiting) parts.push(`${waiting} more waiting`);
+      const over = ["ready", "rejected", "cancelled"].includes(phase);
+      return [false, `upload-panel upload-${phase}`, state.name, over || phase === "inspecting" ? 100 : share, parts.join(" · "), phase !== "failed", over || phase === "inspecting" || phase === "storing"];
+    },
+    openSurface(state) {
+      if (state?.phase !== "ready") return null;
+      return { type: "Anchor", namespace: "dash_mantine_components", props: { href: `/surface/${state.id}`, children: "Open the imported surface", className: "link-button", underline: "never" } };
+    },
+  };
+
+  /* -- the form -- */
+
+  const form = {
+    reveal(shape, order, directions, preprocessing) {
+      return ["form", `shape-${shape}`, `order-${order}`, `directions-${directions}`, preprocessing === "custom" ? "preprocessing-custom" : ""].join(" ");
+    },
+    preset: (value) => (value === "0" ? [no(), no()] : [Number(value), Number(value)]),
+    draw() {
+      const [x, y] = crypto.getRandomValues(new Uint32Array(2));
+      return [x % 1000000, (y % 1000000) + (x % 1000000 === y % 1000000 ? 1 : 0)];
+    },
+    explain: (norm, origin) => origin.norms[norm] || "",
+    go: (path) => (path ? [path, ""] : [no(), no()]),
+    file: (state) => (state?.phase === "ready" ? state.id : no()),
+  };
+
+  /* -- the surface -- */
+
+  const STATES = {
+    queued: ["Waiting", "gray"], running: ["Computing", "indigo"], finished: ["Finished", "teal"], failed: ["Failed", "red"], cancelled: ["Cancelled", "orange"],
+  };
+  const HOMES = { queued: true, running: true };
+
+  function sentence({ state, progress, connection }) {
+    if (connection === "lost") return "The connection was lost; trying again…";
+    if (!HOMES[state]) return "";
+    if (!progress || !progress.stages) return "Waiting for a worker";
+    const parts = [`Stage ${progress.stage} of ${progress.stages}`];
+    if (progress.examples) parts.push(plural(progress.examples, "example a cell", "examples a cell"));
+    if (progress.seconds_left !== null && progress.seconds_left !== undefined) parts.push(`${duration(progress.seconds_left)} left`);
+    return parts.join(" · ");
+  }
+
+  function waitingFor(live) {
+    if (live.facts?.low) return null;
+    if (live.facts) return "No cell of this surface has a finite loss, so there is nothing to draw.";
+    if (live.state === "failed") return "The computation failed before there was a surface to show.";
+    if (live.state === "cancelled") return "Cancelled before there was a surface to show.";
+    return live.state === "queued" ? "Waiting for a worker…" : "The first whole surface is on its way…";
+  }
+
+  const surface = {
+    /** Begins to follow; the controls say again what they said when the page was left, or what the link says. */
+    start(address) {
+      if (!address) return [no(), no(), no(), no(), no()];
+      document.title = `${address.title} · Loss Atlas`;
+      stream.follow(address);
+      const view = stream.remembered(address);
+      return [view.projection || "surface", view.colour || "Viridis", Boolean(view.log), view.clip ?? "", Boolean(view.contours)];
+    },
+    look(projection, colour, log, clip, contours, address) {
+      if (!address) return [no(), no()];
+      const limit = Number(clip);
+      const view = { projection, colour, log, clip: clip !== "" && clip !== null && limit > 0 ? limit : null, contours };
+      stream.look(view);
+      document.querySelector(".toolbar")?.classList.toggle("looks-contour", projection === "contour");
+      const scale = address.scales[colour] || [];
+      return [view, { background: `linear-gradient(90deg, ${scale.map((stop) => stop[1]).join(", ")})` }];
+    },
+    home(clicks) { if (clicks) stream.resetCamera(); return clicks || 0; },
+    picture(clicks, address) {
+      if (clicks) stream.picture(`loss-landscape-${address.surface.slice(0, 12)}`);
+      return clicks || 0;
+    },
+    progress(live) {
+      if (!live || !live.state) return [no(), no(), no(), no(), no(), no()];
+      const [word, colour] = STATES[live.state], note = waitingFor(live);
+      const done = live.state === "finished" ? 100 : 100 * (live.progress?.done || 0);
+      const spinner = HOMES[live.state] && note ? html("Div", { className: "stage-spinner" }) : null;
+      return [
+        badge(word, colour), done, `progress-bar ${HOMES[live.state] ? "" : "progress-over"}`, sentence(live),
+        live.problem || null, note ? html("Div", { className: "stage-note-box" }, spinner, html("Div", {}, note)) : null,
+      ];
+    },
+    buttons(live, told) {
+      const shown = (yes) => (yes ? {} : { display: "none" });
+      if (!live) return [shown(false), shown(false), no()];
+      const over = !HOMES[live.state];
+      return [shown(!over), shown(live.state === "failed" || live.state === "cancelled"), over && told !== live.state ? live.state : no()];
+    },
+    /** What can be taken away: numbers once there is a whole surface, directions once it is finished. */
+    downloads: (live) => `downloads ${live?.facts ? "" : "downloads-none"} ${live?.state === "finished" ? "" : "downloads-unfinished"}`,
+    facts(live) {
+      const f = live?.facts;
+      if (!f) return [html("P", { className: "dim" }, "Nothing measured yet."), null];
+      const grid = f.rows > 1 ? `${f.columns} × ${f.rows}` : plural(f.columns, "point", "points");
+      return [
+        facts([
+          ["Trained network", short(f.centre?.loss), "Mean loss at the centre, α = β = 0"],
+          f.low && ["Minimum", [html("Span", {}, short(f.low.loss)), html("Span", { className: "where" }, at(f.low))]],
+          f.high && ["Maximum", [html("Span", {}, short(f.high.loss)), html("Span", { className: "where" }, at(f.high))]],
+          ["Grid shown", grid], ["Examples a cell", count(live.examples || 0)],
+        ]),
+        f.not_finite ? html("Div", { className: "holes" }, `${plural(f.not_finite, "cell is", "cells are")} not finite: measured, and shown as ${f.not_finite === 1 ? "a hole" : "holes"}.`) : null,
+      ];
+    },
+    cell(point) {
+      if (!point) return html("P", { className: "dim" }, "Point at the surface, or click a cell to keep it.");
+      const hint = { hover: "under the pointer", pin: "chosen; Escape lets go", centre: "the trained network" }[point.kind];
+      const loss = point.loss === null ? "not finite" : [html("Span", {}, short(point.loss)), point.stderr === null ? null : html("Span", { className: "where" }, `± ${short(point.stderr)}`)];
+      return html("Div", {}, html("P", { className: "cell-kind" }, hint), facts([
+        ["α", place(point.x)], point.y === null ? null : ["β", place(point.y)],
+        ["Mean loss", loss, "± standard error of the mean over the examples"],
+        ["Accuracy", point.accuracy === null ? "—" : `${short(point.accuracy)} %`],
+        ["Examples", count(point.examples)],
+      ]));
+    },
+    reopen(clicks, address) { if (clicks) stream.follow(address); return clicks || 0; },
+    /** What a link shall show: the view as it is at this moment. */
+    wish(clicks) {
+      const view = clicks ? stream.view() : null;
+      if (!view) return no();
+      const vector = ({ x, y, z }) => ({ x, y, z }), { eye, center, up } = view.camera;
+      return { clicks, view: { ...view, camera: { eye: vector(eye), center: vector(center), up: vector(up) } } };
+    },
+  };
+
+  window.dash_clientside = Object.assign({}, window.dash_clientside, { shell, upload, form, surface });
+
+  /* -- functions that Mantine components call by name -- */
+
+  const element = (...parts) => window.React.createElement(...parts);
+  window.dashMantineFunctions = Object.assign({}, window.dashMantineFunctions, {
+    colourOption: ({ option }, gradients) => element("span", { className: "colour-option" },
+      element("span", { className: "swatch", style: { background: gradients[option.value] } }), element("span", null, option.label)),
+  });
+})();
