@@ -1,0 +1,146 @@
+"""What was typed after `lossatlas compute`, checked as far as it can be before anything is read or computed."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from cli.parsing import parse_direction, parse_grid, parse_standardisation
+from landscape_core.errors import InvalidRequest, NotFound
+from landscape_core.requests import ArchitectureSpec, Grid, Normalisation, RandomDirection, Standardisation
+
+SUFFIXES = (".npz", ".h5", ".csv", ".json", ".png")
+"""What a surface is written as: `formats.WRITABLE`, named here so that a refusal need not import h5py."""
+
+_DEFAULT_GRIDS = {False: "-1:1:51x-1:1:51", True: "-1:1:51"}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The typed question.
+
+    Attributes:
+        file: The checkpoint.
+        architecture: None to take the one that fits.
+        dataset: A catalogued name, or the path of an `.npz`.
+        seed: None keeps the data set's own order.
+        preprocessing: None to take the data set's usual one.
+        x: First direction: random, or the path of a direction file.
+        y: Second direction; None for a curve.
+        out: Where the surface goes.
+    """
+
+    file: Path
+    architecture: ArchitectureSpec | None
+    dataset: str | Path
+    split: str
+    examples: int | None
+    seed: int | None
+    preprocessing: str | Standardisation | None
+    loss: str
+    x: RandomDirection | Path
+    y: RandomDirection | Path | None
+    normalisation: Normalisation
+    grid: Grid
+    out: Path
+
+    @classmethod
+    def typed(cls, **typed: Any) -> Asked:
+        """The question in the options of `lossatlas compute`, by their names.
+
+        Raises:
+            InvalidRequest: If options contradict each other or cannot be read, or nothing can be written to `--out`.
+            NotFound: If a file or data set does not exist.
+        """
+        curve = typed["curve"]
+        if curve and typed["y"] is not None:
+            raise InvalidRequest("--curve has one direction, so leave out either --y or --curve.", field="plane.y")
+        if typed["in_order"] and typed["seed"] is not None:
+            raise InvalidRequest(
+                "--in-order takes no permutation, so leave out either --seed or --in-order.", field="data.seed"
+            )
+        asked = cls(
+            file=typed["file"],
+            architecture=_architecture(typed["architecture"]),
+            dataset=_dataset(typed["dataset"]),
+            split=typed["split"],
+            examples=typed["examples"],
+            seed=None if typed["in_order"] else (typed["seed"] or 0),
+            preprocessing=_preprocessing(typed["preprocessing"], typed["mean"], typed["std"]),
+            loss=typed["loss"],
+            x=parse_direction(typed["x"], "--x"),
+            y=None if curve else parse_direction("random:2" if typed["y"] is None else typed["y"], "--y"),
+            normalisation=Normalisation(norm=typed["norm"], ignore=typed["ignore"], of=typed["of"]),
+            grid=parse_grid(_DEFAULT_GRIDS[curve] if typed["grid"] is None else typed["grid"], curve=curve),
+            out=typed["out"],
+        )
+        given = [path for path in (asked.file, asked.dataset, asked.x, asked.y) if isinstance(path, Path)]
+        for path in given:
+            if not path.is_file():
+                raise NotFound(missing(path))
+        _check_out(asked.out, given)
+        return asked
+
+
+def _architecture(text: str | None) -> ArchitectureSpec | None:
+    from landscape_core.catalogue import canonical  # noqa: PLC0415
+
+    if text is None or text == "infer":
+        return None
+    if ".py" in text:
+        raise InvalidRequest(
+            f"--architecture takes a catalogued name, as in resnet56; code of one's own ({text}) is not available.",
+            field="architecture",
+        )
+    try:
+        return canonical(ArchitectureSpec.parse(text))
+    except ValidationError:
+        raise InvalidRequest(
+            f"--architecture takes NAME or NAME:OPTION=VALUE, but {text!r} came.", field="architecture"
+        ) from None
+
+
+def _dataset(text: str) -> str | Path:
+    from landscape_core.catalogue import dataset_entry  # noqa: PLC0415
+
+    if text.lower().endswith(".npz") or "/" in text:
+        return Path(text)
+    return dataset_entry(text).id
+
+
+def _preprocessing(name: str | None, mean: str | None, std: str | None) -> str | Standardisation | None:
+    from landscape_core.catalogue import standardisation  # noqa: PLC0415
+
+    given = parse_standardisation(mean, std)
+    if name is None:
+        return given
+    if given is not None:
+        raise InvalidRequest("Give either --preprocessing or --mean and --std, not both.", field="data.preprocessing")
+    standardisation(name)
+    return name
+
+
+def missing(path: Path) -> str:
+    """Says that there is no file at a path."""
+    return f"{path} is a folder; name the file in it." if path.is_dir() else f"There is no file {path}."
+
+
+def _check_out(out: Path, given: list[Path]) -> None:
+    if out.suffix.lower() not in SUFFIXES:
+        named = out.suffix or "a file without a suffix"
+        raise InvalidRequest(f"--out takes a file that ends in {', '.join(SUFFIXES)}, not {named!r}.", field="out")
+    if out.is_dir():
+        raise InvalidRequest(f"--out takes a file, but {out} is a folder.", field="out")
+    if out.exists() and any(out.samefile(path) for path in given):
+        raise InvalidRequest(
+            f"--out would overwrite {out}, from which the surface is computed; name another file.", field="out"
+        )
+    try:
+        with tempfile.TemporaryFile(dir=out.parent):
+            pass
+    except OSError as error:
+        raise InvalidRequest(f"Nothing can be written to the folder {out.parent} ({error.strerror}).", field="out") from None

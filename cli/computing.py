@@ -1,0 +1,146 @@
+"""`lossatlas compute`: a surface from a checkpoint file, on this machine.
+
+what was typed ── Asked (checked without opening a file) ── Material (read by the inert reader) ── SurfaceRequest ── Surface
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn, get_args
+
+import click
+
+from cli.asked import Asked
+from landscape_core.errors import InvalidRequest
+from landscape_core.requests import Loss, Norm
+
+if TYPE_CHECKING:
+    from click._termui_impl import ProgressBar
+
+    from landscape_core.results import Surface
+
+
+def _only_exact(_context: click.Context, _option: click.Parameter, value: str) -> str:
+    if value != "exact":
+        raise InvalidRequest(f"--budget takes exact, every example at every cell; {value!r} is not available.", field="budget")
+    return value
+
+
+def _no_trajectories(_context: click.Context, _option: click.Parameter, value: tuple[str, ...]) -> None:
+    if value:
+        raise InvalidRequest("--checkpoints is not available: a direction is random:SEED or file:DIRECTIONS.h5.", field="plane")
+
+
+@click.command(short_help="Compute a surface or curve on this machine.")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--architecture", metavar="NAME[:OPTION=VALUE]", default="infer", show_default=True, help="As in mlp:activation=tanh."
+)
+@click.option("--dataset", required=True, metavar="NAME|FILE.npz", help="A catalogued data set, or an .npz with x and y.")
+@click.option("--split", type=click.Choice(["train", "test"]), default="train", show_default=True, help="Which of its parts.")
+@click.option("--examples", type=click.IntRange(1, 100_000_000), metavar="N", help="How many; the whole split if not given.")
+@click.option("--in-order", is_flag=True, help="Take the examples in the data set's own order.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**63 - 1),
+    metavar="N",
+    help="Of the permutation the examples are taken from.  [default: 0]",
+)
+@click.option("--preprocessing", metavar="NAME", help="As in cifar10-li2018 or none; else the data set's usual one.")
+@click.option("--mean", metavar="0.49,0.48,0.45", help="Per channel, with --std, instead of --preprocessing.")
+@click.option("--std", metavar="0.25,0.24,0.26", help="Per channel.")
+@click.option("--loss", type=click.Choice(get_args(Loss)), default="cross_entropy", show_default=True, help="Per example.")
+@click.option("--x", metavar="random:1|file:DIRS.h5", default="random:1", show_default=True, help="First direction.")
+@click.option("--y", metavar="random:2|file:DIRS.h5", help="Second direction.  [default: random:2]")
+@click.option("--curve", is_flag=True, help="One direction only.")
+@click.option("--norm", type=click.Choice(get_args(Norm)), default="filter", show_default=True, help="Of random directions.")
+@click.option("--ignore", type=click.Choice(["biasbn", "none"]), default="biasbn", show_default=True, help="What stays.")
+@click.option("--of", type=click.Choice(["weights", "states"]), default="weights", show_default=True, help="What moves.")
+@click.option("--grid", metavar="GRID", help="As in -1:1:51x-1:1:51, or -1:1:51 with --curve; these are the defaults.")
+@click.option("--budget", default="exact", callback=_only_exact, hidden=True, expose_value=False)
+@click.option("--checkpoints", multiple=True, callback=_no_trajectories, hidden=True, expose_value=False)
+@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FILE", help=".npz, .h5, .csv, .json or .png")
+def compute(**typed: Any) -> None:
+    """Compute the loss surface around the checkpoint FILE, or a curve through it, and write it to a file.
+
+    The file is only read: no code in it runs.
+    """
+    asked = Asked.typed(**typed)
+    with _stopped_by_sigterm(), tempfile.TemporaryDirectory(prefix="lossatlas-") as folder:
+        surface = _computed(asked, Path(folder))
+        from landscape_core import formats  # noqa: PLC0415
+
+        formats.save(surface, asked.out)
+    click.echo(_summary(surface, asked.out))
+
+
+def _computed(asked: Asked, folder: Path) -> Surface:
+    from cli.material import Material, settings, share_cores  # noqa: PLC0415
+
+    share_cores()
+    told = settings()
+    material = Material.read(asked, told.datasets_folder, folder)
+    request = material.request(asked)
+    material.check(request)
+    from landscape_core.compute import choose_device, compute_surface  # noqa: PLC0415  torch takes a second or two
+
+    device = choose_device(told.device)
+    with _progress(material.notes(asked)) as progress:
+        return compute_surface(
+            request, material.tensors, material.examples, material.directions, device, told.threads, progress
+        )
+
+
+@contextmanager
+def _progress(notes: list[str]) -> Iterator[Callable[[float], None]]:
+    """Says the notes once something has been computed, so that a refusal stands alone; then, if someone looks, draws a bar."""
+    steps = 10_000
+    with ExitStack() as stack:
+        bars: list[ProgressBar[int]] = []
+
+        def tell(share: float) -> None:
+            if not bars:
+                for note in notes:
+                    click.echo(note, err=True)
+                hidden = not sys.stderr.isatty()
+                bar = click.progressbar(length=steps, label="Computing", file=sys.stderr, hidden=hidden)
+                bars.append(stack.enter_context(bar))
+            bars[0].update(round(share * steps) - bars[0].pos)
+
+        yield tell
+
+
+@contextmanager
+def _stopped_by_sigterm() -> Iterator[None]:
+    """SIGTERM unwinds, so that temporary files are removed."""
+
+    def leave(_number: int, _frame: FrameType | None) -> NoReturn:
+        raise click.Abort
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _summary(surface: Surface, out: Path) -> str:
+    import numpy as np  # noqa: PLC0415
+
+    ny, nx = surface.loss.shape
+    own = surface.provenance.get("own_loss")
+    finite = surface.loss[np.isfinite(surface.loss)]
+    parts = [
+        f"{nx} points" if surface.is_curve else f"{nx} x {ny} cells",
+        f"centre loss {own:.6g}" if own is not None else "centre loss not finite",
+        f"min {finite.min():.6g}, max {finite.max():.6g}" if finite.size else "no finite loss",
+        *([f"{surface.not_finite} not finite"] if surface.not_finite else []),
+        f"{surface.provenance.get('seconds', 0):.1f} s",
+    ]
+    return f"Wrote {out}: {', '.join(parts)}."

@@ -1,0 +1,125 @@
+"""`lossatlas inspect`: what is in a checkpoint, and which architectures fit."""
+
+from __future__ import annotations
+
+import shlex
+import tempfile
+import textwrap
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cli.asked import missing
+from landscape_core.errors import CheckpointRejected, NotFound
+
+if TYPE_CHECKING:
+    from app.schemas import CandidateInfo, CheckpointInfo
+
+WIDTH = 100
+
+
+@click.command(short_help="Show what is in a checkpoint, and which architectures fit.")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="As the REST interface's object.")
+def inspect(file: Path, as_json: bool) -> None:
+    """Show what is in the checkpoint FILE, and which architectures fit.
+
+    The file is only read: no code in it runs.
+    """
+    if not file.is_file():
+        raise NotFound(missing(file))
+    try:
+        info = _inspected(file)
+    except CheckpointRejected as error:
+        if as_json:
+            click.echo(_info(file, state="rejected", problem=str(error)).model_dump_json(indent=2))
+        raise
+    click.echo(info.model_dump_json(indent=2) if as_json else _described(info, file))
+
+
+def _inspected(file: Path) -> CheckpointInfo:
+    from landscape_core.reading import inspect_in_child  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory(prefix="lossatlas-") as folder:
+        report = inspect_in_child("checkpoint", file, file.name, Path(folder) / "checkpoint.safetensors")
+    candidates = [_candidate(found, report["shapes"]) for found in report["candidates"]]
+    names = ("problem", "format", "container", "tensors", "parameters", "metadata", "warnings")
+    return _info(file, state="ready", candidates=candidates, **{name: report[name] for name in names})
+
+
+def _info(file: Path, **known: Any) -> CheckpointInfo:
+    from app.schemas import CheckpointInfo  # noqa: PLC0415
+    from cli.material import sha256  # noqa: PLC0415
+
+    return CheckpointInfo(
+        id=sha256(file), filename=file.name, size_bytes=file.stat().st_size, created=datetime.now(UTC), **known
+    )
+
+
+def _candidate(found: dict[str, Any], shapes: dict[str, Any]) -> CandidateInfo:
+    from app.schemas import CandidateInfo  # noqa: PLC0415
+    from landscape_core.catalogue import Candidate, macs_per_example  # noqa: PLC0415
+
+    candidate = Candidate.model_validate(found)
+    spec = candidate.architecture
+    return CandidateInfo(
+        name=spec.name,
+        options=spec.options,
+        text=str(spec),
+        note=candidate.note,
+        macs_per_example=macs_per_example(spec, {k: tuple(v) for k, v in shapes.items()}, candidate.input_shape),
+        input_shape=candidate.input_shape,
+        classes=candidate.classes,
+    )
+
+
+def _described(info: CheckpointInfo, file: Path) -> str:
+    rows = {
+        "Format": f"{info.format}, tensors in {info.container!r}" if info.container else info.format,
+        "Size": f"{info.size_bytes:,} bytes",
+        "SHA-256": info.id,
+        "Tensors": f"{info.tensors:,}",
+        "Parameters": f"{info.parameters:,}",
+        "Metadata": ", ".join(f"{name} {value}" for name, value in info.metadata.items()) or "none",
+        "Warnings": " ".join(info.warnings) or "none",
+    }
+    lines = [printable(info.filename)]
+    for name, value in rows.items():
+        lines += textwrap.wrap(
+            printable(str(value)), WIDTH, initial_indent=f"  {name:<12}", subsequent_indent=" " * 14, break_long_words=False
+        )
+    lines.append("")
+    for count, candidate in enumerate(info.candidates):
+        shape = " x ".join(map(str, candidate.input_shape))
+        text = f"{'Or' if count else 'This is'} {candidate.text}: input {shape}, {candidate.classes} classes, "
+        lines += textwrap.wrap(f"{text}{candidate.macs_per_example:,} multiply-adds per example. {candidate.note}", WIDTH)
+    if not info.candidates:
+        return "\n".join([*lines, "No surface can be computed from it, since no catalogued architecture fits."])
+    return "\n".join([*lines, "", "Its loss surface:", f"  {_next_command(info.candidates[0], file)}"])
+
+
+def _next_command(candidate: CandidateInfo, file: Path) -> str:
+    """A command line that computes, with a data set that fits if one is on this machine."""
+    from cli.material import settings  # noqa: PLC0415
+    from landscape_core.catalogue import available_datasets  # noqa: PLC0415
+
+    def size(shape: tuple[int, ...]) -> int:
+        return int(np.prod(shape))
+
+    import numpy as np  # noqa: PLC0415
+
+    fitting = [
+        facts.id
+        for facts in available_datasets(settings().datasets_folder)
+        if size(facts.shape) == size(candidate.input_shape) and facts.classes == candidate.classes
+    ]
+    dataset = fitting[0] if fitting else "DATA.npz"
+    words = ["lossatlas", "compute", str(file), "--architecture", candidate.text, "--dataset", dataset]
+    return shlex.join([*words, "--examples", "500", "--grid", "-1:1:21x-1:1:21", "--out", f"{file.stem}.surface.npz"])
+
+
+def printable(text: str) -> str:
+    """The text with every character that a terminal might obey replaced."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)

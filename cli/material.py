@@ -1,0 +1,181 @@
+"""What a computation needs from files: tensors, examples and directions, each read by the inert reader in a child process."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cli.asked import Asked
+from landscape_core.catalogue import Candidate, check_request, explain_no_match, fit, match
+from landscape_core.errors import CheckpointRejected, DirectionsRejected
+from landscape_core.reading import DirectionsContents, inspect_in_child, read_canonical, read_directions
+from landscape_core.requests import DataSlice, FileDirection, PlaneSpec, RandomDirection, SurfaceRequest
+from worker.settings import WorkerSettings, refuse_unknown_variables
+
+if TYPE_CHECKING:
+    from landscape_core.compute import Examples
+
+
+@dataclass
+class Directions:
+    """What direction files hold for a plane: `x` for its first direction, `y` for its second."""
+
+    x: list[np.ndarray]
+    y: list[np.ndarray] | None
+
+
+@dataclass(frozen=True)
+class Material:
+    """All that a request is computed from, and the hashes under which a request names it.
+
+    Attributes:
+        checkpoint: SHA-256 of the checkpoint's bytes.
+        tensors: Names and arrays, in the file's order.
+        candidate: How the chosen architecture fits.
+        dataset: Catalogued name, or SHA-256 of the `.npz`.
+        examples: The split.
+        files: SHA-256 of the direction file for x and for y.
+        directions: What these files hold; None if there are none.
+    """
+
+    checkpoint: str
+    tensors: dict[str, np.ndarray]
+    candidate: Candidate
+    dataset: str
+    examples: Examples
+    files: tuple[str | None, str | None]
+    directions: Directions | None
+
+    @classmethod
+    def read(cls, asked: Asked, datasets: Path, folder: Path) -> Material:
+        """Reads every file that the question names.
+
+        Args:
+            asked: The question.
+            datasets: Where catalogued data sets are kept.
+            folder: For the canonical forms of what is read.
+
+        Raises:
+            FileRejected: If a file cannot be used.
+            NotFound: If the data set is not on this machine.
+            InvalidRequest: If the checkpoint does not fit the architecture, or the data set has no such split.
+        """
+        canonical = folder / "checkpoint.safetensors"
+        inspect_in_child("checkpoint", asked.file, asked.file.name, canonical)
+        tensors = read_canonical(canonical)
+        candidate = _candidate(asked, {name: tuple(array.shape) for name, array in tensors.items()})
+        directions, files = _directions(asked, folder)
+        dataset, examples = _examples(asked, datasets, folder)
+        return cls(sha256(asked.file), tensors, candidate, dataset, examples, files, directions)
+
+    def request(self, asked: Asked) -> SurfaceRequest:
+        """The question as everything else knows it: by hashes, and with the number of examples."""
+        facts = self.examples.facts
+        return SurfaceRequest(
+            checkpoint=self.checkpoint,
+            architecture=self.candidate.architecture,
+            data=DataSlice(
+                dataset=self.dataset,
+                split=asked.split,  # type: ignore[arg-type]  # click offers these two
+                examples=asked.examples or facts.splits.get(asked.split),
+                seed=asked.seed,
+                preprocessing=facts.preprocessing if asked.preprocessing is None else asked.preprocessing,
+            ),
+            loss=asked.loss,  # type: ignore[arg-type]  # click offers these
+            plane=PlaneSpec(
+                x=_spec(asked.x, self.files[0]),
+                y=None if asked.y is None else _spec(asked.y, self.files[1]),
+                normalisation=asked.normalisation,
+            ),
+            grid=asked.grid,
+        )
+
+    def check(self, request: SurfaceRequest) -> None:
+        """Passes when the request can be computed.
+
+        Raises:
+            InvalidRequest: If not.
+        """
+        check_request(request, {name: tuple(array.shape) for name, array in self.tensors.items()}, self.examples.facts)
+
+    def notes(self, asked: Asked) -> list[str]:
+        """What was chosen because the question left it open."""
+        found = []
+        if asked.architecture is None:
+            found.append(f"Architecture: {self.candidate.architecture}. {self.candidate.note}")
+        if asked.preprocessing is None:
+            facts = self.examples.facts
+            found.append(f"Preprocessing: {facts.preprocessing}, as usual for {facts.title} (--preprocessing takes another).")
+        return found
+
+
+def settings() -> WorkerSettings:
+    """Where data sets are, which device and how many threads, from the environment.
+
+    Raises:
+        InvalidRequest: If a variable is misspelt.
+    """
+    refuse_unknown_variables(os.environ)
+    return WorkerSettings()
+
+
+def share_cores() -> None:
+    """PyTorch, if it has not been loaded yet, will wait for its threads in a way that bears other busy programs."""
+    from worker.main import SPIN_COUNT  # noqa: PLC0415
+
+    os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _candidate(asked: Asked, shapes: dict[str, tuple[int, ...]]) -> Candidate:
+    if asked.architecture is not None:
+        return fit(asked.architecture, shapes)
+    found = match(shapes, asked.file.name)
+    if not found:
+        raise CheckpointRejected(explain_no_match(shapes))
+    return found[0]
+
+
+def _examples(asked: Asked, datasets: Path, folder: Path) -> tuple[str, Examples]:
+    from landscape_core.compute import load_dataset  # noqa: PLC0415  torch takes a second or two
+
+    if isinstance(asked.dataset, str):
+        return asked.dataset, load_dataset(asked.dataset, asked.split, datasets)
+    canonical = folder / "data" / f"{asked.dataset.stem}.npz"
+    canonical.parent.mkdir()
+    inspect_in_child("dataset", asked.dataset, asked.dataset.name, canonical)
+    return sha256(asked.dataset), load_dataset(canonical, asked.split, datasets)
+
+
+def _directions(asked: Asked, folder: Path) -> tuple[Directions | None, tuple[str | None, str | None]]:
+    read: dict[Path, DirectionsContents] = {}
+    for path in (asked.x, asked.y):
+        if isinstance(path, Path) and path not in read:
+            canonical = folder / f"directions{len(read)}.npz"
+            inspect_in_child("directions", path, path.name, canonical)
+            read[path] = read_directions(canonical)
+    if not read:
+        return None, (None, None)
+    x = read[asked.x].x if isinstance(asked.x, Path) else []
+    y = read[asked.y].y if isinstance(asked.y, Path) else None
+    if isinstance(asked.y, Path) and not y:
+        raise DirectionsRejected(f"{asked.y.name} has no ydirection; add --curve, or give another --y.")
+    return Directions(x, y), (_hash(asked.x), _hash(asked.y))
+
+
+def _hash(path: Any) -> str | None:
+    return sha256(path) if isinstance(path, Path) else None
+
+
+def _spec(asked: RandomDirection | Path, digest: str | None) -> RandomDirection | FileDirection:
+    return asked if isinstance(asked, RandomDirection) else FileDirection(file=digest or "")

@@ -1,0 +1,50 @@
+"""Running the real command, and small files for it."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+REFERENCE = Path(os.environ.get("LOSSATLAS_REFERENCE", ""))
+needs_reference = [
+    pytest.mark.reference,
+    pytest.mark.skipif(
+        "LOSSATLAS_REFERENCE" not in os.environ, reason="LOSSATLAS_REFERENCE, the folder of reference data, is not set"
+    ),
+]
+
+
+def lossatlas(*words: object, folder: Path | None = None, timeout_s: float = 250) -> subprocess.CompletedProcess[str]:
+    """The finished command, run in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "cli.main", *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=timeout_s,
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "LOSSATLAS_THREADS": "2"},
+    )
+
+
+def mlp_tensors(seed: int = 0, widths: tuple[int, ...] = (784, 16, 10)) -> dict[str, np.ndarray]:
+    """A small perceptron with random weights, under torch's names for a Sequential."""
+    random = np.random.default_rng(seed)
+    tensors = {}
+    for index, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
+        tensors[f"layers.{2 * index}.weight"] = random.normal(0, inputs**-0.5, (outputs, inputs)).astype(np.float32)
+        tensors[f"layers.{2 * index}.bias"] = random.normal(0, 0.1, outputs).astype(np.float32)
+    return tensors
+
+
+def save_mlp(path: Path, seed: int = 0, widths: tuple[int, ...] = (784, 16, 10)) -> Path:
+    """Writes the perceptron as safetensors."""
+    save_file(mlp_tensors(seed, widths), path)
+    return path

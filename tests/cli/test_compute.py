@@ -1,0 +1,233 @@
+"""`lossatlas compute`, as its user runs it."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import hashlib
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+
+import h5py
+import numpy as np
+import pytest
+
+from landscape_core import formats
+from landscape_core.catalogue import preprocessings
+from landscape_core.requests import Axis, FileDirection, RandomDirection
+from landscape_core.results import MEASURED
+
+from .running import REFERENCE, lossatlas, mlp_tensors, needs_reference, save_mlp
+
+SAMPLE = ("--dataset", "fashion-mnist-sample", "--examples", 200)
+
+
+def _own_loss(tensors: dict[str, np.ndarray], images: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+    """Mean cross-entropy and accuracy in percent of a ReLU perceptron, in float64 and without torch."""
+    h = images.reshape(len(images), -1).astype(np.float64)
+    layers = sorted({name.rpartition(".")[0] for name in tensors})
+    for layer in layers:
+        h = h @ tensors[f"{layer}.weight"].T.astype(np.float64) + tensors[f"{layer}.bias"]
+        h = h if layer == layers[-1] else np.maximum(h, 0)
+    top = h.max(axis=1)
+    losses = top + np.log(np.exp(h - top[:, None]).sum(axis=1)) - h[np.arange(len(h)), labels]
+    return float(losses.mean()), 100 * float((h.argmax(axis=1) == labels).mean())
+
+
+@pytest.fixture
+def digits(tmp_path):
+    """A data set of 300 random images in an `.npz`, with a test split."""
+    random = np.random.default_rng(5)
+    x, y = random.integers(0, 256, (300, 6, 5), np.uint8), random.integers(0, 4, 300)
+    np.savez(tmp_path / "digits.npz", x=x, y=y, x_test=x[:40], y_test=y[:40])
+    return tmp_path / "digits.npz"
+
+
+def test_a_small_network_on_the_shipped_sample(tmp_path):
+    checkpoint = save_mlp(tmp_path / "net.safetensors")
+    out = tmp_path / "surface.npz"
+    words = (
+        "compute",
+        checkpoint,
+        "--architecture",
+        "mlp",
+        *SAMPLE,
+        "--preprocessing",
+        "fashion-mnist",
+        "--grid",
+        "-1:1:5x-.5:1:4",
+    )
+    run = lossatlas(*words, "--out", out)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout.startswith(f"Wrote {out}: 5 x 4 cells, centre loss ")
+    surface = formats.load(out)
+    assert (surface.state == MEASURED).all()
+    assert (surface.examples == 200).all()
+    request = surface.request
+    assert request is not None
+    assert request.checkpoint == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+    assert (request.data.dataset, request.data.examples, request.data.seed) == ("fashion-mnist-sample", 200, 0)
+    assert request.plane.x == RandomDirection(seed=1)
+    assert request.grid.y == Axis(start=-0.5, stop=1, points=4)
+    assert surface.loss[1, 2] == pytest.approx(surface.provenance["own_loss"], rel=1e-12)
+    again = lossatlas(*words, "--out", tmp_path / "again.npz")
+    assert again.returncode == 0
+    np.testing.assert_array_equal(formats.load(tmp_path / "again.npz").loss, surface.loss)
+
+
+def test_the_centre_of_a_curve_is_what_numpy_says(tmp_path, digits):
+    checkpoint = save_mlp(tmp_path / "net.safetensors", widths=(30, 12, 8, 4))
+    out = tmp_path / "curve.json"
+    run = lossatlas(
+        *("compute", checkpoint, "--dataset", digits, "--split", "test", "--in-order", "--curve", "--grid", "-2:2:5"),
+        *("--mean", "0.25", "--std", "0.5", "--x", "random:9", "--norm", "layer", "--ignore", "none", "--out", out),
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stderr.startswith("Architecture: mlp. ")
+    curve = formats.load(out)
+    with np.load(digits) as data:
+        expected = _own_loss(mlp_tensors(widths=(30, 12, 8, 4)), (data["x_test"] / 255 - 0.25) / 0.5, data["y_test"])
+    assert curve.is_curve
+    assert curve.loss[0, 2] == pytest.approx(expected[0], rel=1e-5)
+    assert curve.accuracy[0, 2] == expected[1]
+    assert curve.request is not None
+    assert curve.request.data.dataset == hashlib.sha256(digits.read_bytes()).hexdigest()
+    assert curve.request.plane.y is None
+    assert (curve.examples == 40).all()
+
+
+def test_every_form_holds_the_same_surface(tmp_path, digits):
+    checkpoint = save_mlp(tmp_path / "net.safetensors", widths=(30, 6, 4))
+    losses = {}
+    for suffix in (".npz", ".h5", ".csv", ".json"):
+        out = tmp_path / f"surface{suffix}"
+        run = lossatlas("compute", checkpoint, "--dataset", digits, "--grid", "-1:1:3x-1:1:2", "--out", out)
+        assert run.returncode == 0, run.stderr
+        if suffix == ".csv":
+            with out.open(newline="") as file:
+                losses[suffix] = np.array([float(row["loss"]) for row in csv.DictReader(file)]).reshape(2, 3)
+        else:
+            losses[suffix] = formats.load(out).loss
+    for loss in losses.values():
+        np.testing.assert_array_equal(loss, losses[".npz"])
+
+
+def test_a_direction_drawn_and_given_back_as_a_file_gives_the_same_surface(tmp_path, digits):
+    from landscape_core.compute import draw, load
+    from landscape_core.requests import ArchitectureSpec, Normalisation
+
+    checkpoint = save_mlp(tmp_path / "net.safetensors", widths=(30, 6, 4))
+    module = load(ArchitectureSpec(name="mlp"), mlp_tensors(widths=(30, 6, 4)))
+    x, y = ([t.numpy() for t in draw(RandomDirection(seed=s), module, Normalisation())] for s in (1, 2))
+    formats.directions_h5(x, y, tmp_path / "d.h5")
+    words = ("compute", checkpoint, "--dataset", digits, "--grid", "-1:1:3x-1:1:2")
+    drawn = lossatlas(*words, "--out", tmp_path / "drawn.npz")
+    given = lossatlas(
+        *words, "--x", f"file:{tmp_path / 'd.h5'}", "--y", f"file:{tmp_path / 'd.h5'}", "--out", tmp_path / "given.npz"
+    )
+    mixed = lossatlas(*words, "--y", f"file:{tmp_path / 'd.h5'}", "--out", tmp_path / "mixed.npz")
+    assert (drawn.returncode, given.returncode, mixed.returncode) == (0, 0, 0), given.stderr + mixed.stderr
+    loss = formats.load(tmp_path / "drawn.npz").loss
+    np.testing.assert_array_equal(formats.load(tmp_path / "mixed.npz").loss, loss)
+    surface = formats.load(tmp_path / "given.npz")
+    np.testing.assert_array_equal(surface.loss, loss)
+    digest = hashlib.sha256((tmp_path / "d.h5").read_bytes()).hexdigest()
+    assert surface.request is not None
+    assert surface.request.plane.x == surface.request.plane.y == FileDirection(file=digest)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1000)
+class TestThePaper:
+    pytestmark = needs_reference
+
+    def test_resnet56_as_the_original_code_computed_it(self, tmp_path):
+        directions = f"file:{REFERENCE / 'original_code/resnet56_7x5.directions.h5'}"
+        out = tmp_path / "surface.h5"
+        run = lossatlas(
+            *("compute", REFERENCE / "paper_checkpoints/resnet56.t7", "--architecture", "resnet56"),
+            *("--dataset", REFERENCE / "cifar10/train_20000.npz", "--preprocessing", "cifar10-li2018"),
+            *("--examples", 500, "--in-order", "--x", directions, "--y", directions, "--grid", "-1:1:7x-1:1:5", "--out", out),
+            timeout_s=900,
+        )
+        assert (run.returncode, run.stderr) == (0, "")
+        with h5py.File(REFERENCE / "original_code/resnet56_7x5.surface.h5") as theirs, h5py.File(out) as ours:
+            assert ours["train_loss"].shape == theirs["train_loss"].shape == (7, 5)
+            np.testing.assert_allclose(ours["train_loss"][:], theirs["train_loss"][:], rtol=1e-4, atol=0)
+            np.testing.assert_allclose(ours["train_acc"][:], theirs["train_acc"][:], rtol=1e-12, atol=0)
+        surface = formats.load(out)
+        assert surface.loss.shape == (5, 7)
+        assert surface.loss[2, 3] == pytest.approx(5.517092947848141e-4, rel=1e-4)
+
+    def test_states_move_the_running_statistics_along_a_curve(self, tmp_path):
+        out = tmp_path / "curve.npz"
+        run = lossatlas(
+            *("compute", REFERENCE / "paper_checkpoints/resnet56.t7", "--dataset", REFERENCE / "cifar10/train_20000.npz"),
+            *("--preprocessing", "cifar10-li2018", "--examples", 500, "--in-order", "--curve", "--grid", "-1:1:9"),
+            *("--x", f"file:{REFERENCE / 'original_code/resnet56_states_1d.directions.h5'}"),
+            *("--of", "states", "--ignore", "none", "--out", out),
+            timeout_s=900,
+        )
+        assert run.returncode == 0, run.stderr
+        theirs, ours = formats.load(REFERENCE / "original_code/resnet56_states_1d.surface.h5"), formats.load(out)
+        np.testing.assert_allclose(ours.loss, theirs.loss, rtol=1e-4, atol=0)
+        np.testing.assert_allclose(ours.accuracy, theirs.accuracy, rtol=1e-12, atol=0)
+
+
+def _started(folder, *words: object, stderr: int = subprocess.PIPE) -> subprocess.Popen[str]:
+    environment = os.environ | {"TMPDIR": str(folder), "LOSSATLAS_THREADS": "1"}
+    words = (sys.executable, "-m", "cli.main", "compute", *words)
+    return subprocess.Popen([str(w) for w in words], stdout=subprocess.PIPE, stderr=stderr, text=True, env=environment)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_it_quietly_and_leaves_nothing(tmp_path, number):
+    checkpoint = save_mlp(tmp_path / "net.safetensors", widths=(784, 512, 512, 10))
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    out = tmp_path / "surface.npz"
+    run = _started(temporary, checkpoint, *SAMPLE[:2], "--grid", "-1:1:501x-1:1:501", "--out", out)
+    deadline = time.monotonic() + 60
+    while not list(temporary.glob("lossatlas-*/*.safetensors")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(4)
+    run.send_signal(number)
+    _, said = run.communicate(timeout=30)
+    assert run.returncode == 130
+    assert "Traceback" not in said
+    assert "lossatlas: " not in said
+    assert not out.exists()
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_bar_is_drawn_only_where_someone_looks(tmp_path, digits):
+    checkpoint = save_mlp(tmp_path / "net.safetensors", widths=(30, 6, 4))
+    outer, inner = pty.openpty()
+    words = ("--architecture", "mlp", "--dataset", digits, "--preprocessing", "none", "--grid", "-1:1:5x-1:1:5")
+    shown = ""
+    with _started(tmp_path, checkpoint, *words, "--out", tmp_path / "a.npz", stderr=inner) as run:
+        os.close(inner)
+        with contextlib.suppress(OSError):  # EIO: the other side has closed
+            while True:
+                shown += os.read(outer, 1 << 16).decode()
+    os.close(outer)
+    assert run.returncode == 0
+    assert "Computing" in shown
+    assert "100%" in shown
+
+
+def test_what_was_left_open_is_said(tmp_path):
+    checkpoint = save_mlp(tmp_path / "net.safetensors")
+    run = lossatlas("compute", checkpoint, *SAMPLE, "--grid", "-1:1:1x-1:1:1", "--out", tmp_path / "a.json")
+    assert run.returncode == 0
+    first, second = run.stderr.splitlines()
+    assert first.startswith("Architecture: mlp. ")
+    assert second == "Preprocessing: fashion-mnist, as usual for Fashion-MNIST sample (--preprocessing takes another)."
+    request = json.loads((tmp_path / "a.json").read_text())["request"]
+    assert request["data"]["preprocessing"] == "fashion-mnist"
+    assert "fashion-mnist" in preprocessings()

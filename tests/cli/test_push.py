@@ -1,0 +1,109 @@
+"""`lossatlas push`: to a real server, and to what is none."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+from cli.main import main
+from landscape_core import formats
+from landscape_core.requests import ArchitectureSpec, Axis, DataSlice, Grid, PlaneSpec, RandomDirection, SurfaceRequest
+from landscape_core.results import Surface
+
+from .running import lossatlas as run_lossatlas
+
+
+@pytest.fixture
+def surface() -> Surface:
+    request = SurfaceRequest(
+        checkpoint=hashlib.sha256(b"net").hexdigest(),
+        architecture=ArchitectureSpec(name="mlp"),
+        data=DataSlice(dataset="fashion-mnist-sample", examples=10),
+        plane=PlaneSpec(x=RandomDirection(seed=1), y=RandomDirection(seed=2)),
+        grid=Grid(x=Axis(start=-1, stop=1, points=5), y=Axis(start=-1, stop=1, points=3)),
+    )
+    loss = 1 + request.grid.x.coordinates[None, :] ** 2 + np.arange(3.0)[:, None]
+    ones = np.ones_like(loss)
+    return Surface(
+        x=request.grid.x.coordinates,
+        y=np.array([-1.0, 0.0, 1.0]),
+        loss=loss,
+        state=ones.astype(np.uint8),
+        accuracy=50 * ones,
+        examples=10 * ones.astype(np.int64),
+        stderr=0.1 * ones,
+        request=request,
+    )
+
+
+@pytest.mark.slow
+def test_a_pushed_surface_is_opened_by_its_link(tmp_path, surface, atlas):
+    for suffix in (".npz", ".h5"):
+        file = tmp_path / f"bowl{suffix}"
+        formats.save(surface, file)
+        run = run_lossatlas("push", file, "--server", atlas)
+        assert (run.returncode, run.stderr) == (0, "")
+        link = run.stdout.strip()
+        assert link.startswith(f"{atlas}/s/")
+        assert httpx.get(link).status_code == 200
+        token = link.rpartition("/")[2]
+        received = httpx.get(f"{atlas}/api/v1/shares/{token}/data.npz")
+        assert received.status_code == 200
+        np.testing.assert_array_equal(formats.npz.load(received.content).loss, surface.loss)
+
+
+@pytest.mark.slow
+def test_the_server_s_refusal_is_passed_on(tmp_path, atlas):
+    (tmp_path / "bad.npz").write_bytes(b"PK\x03\x04 but nothing more")
+    run = run_lossatlas("push", tmp_path / "bad.npz", "--server", atlas + "/")
+    assert (run.returncode, run.stdout) == (2, "")
+    assert run.stderr.startswith("lossatlas: ")
+    assert run.stderr.count("\n") == 1
+
+
+@pytest.fixture
+def stranger() -> Iterator[str]:
+    """The address of a web server that is no Loss Atlas."""
+
+    class Pages(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"<html>hello</html>")
+
+        def log_message(self, *_: object) -> None:
+            """Says nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Pages) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def _said(capfd: pytest.CaptureFixture[str], code: int, *words: object) -> str:
+    assert main(["push", *map(str, words)]) == code
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    return err
+
+
+def test_what_is_no_server_and_no_surface(tmp_path: Path, surface, stranger, free_port, capfd):
+    file = tmp_path / "bowl.npz"
+    formats.save(surface, file)
+    assert "does not answer like a Loss Atlas (HTTP 200)" in _said(capfd, 1, file, "--server", stranger)
+    assert "cannot be reached" in _said(capfd, 1, file, "--server", f"http://127.0.0.1:{free_port}")
+    assert "begins with http" in _said(capfd, 2, file, "--server", "atlas.example")
+    assert "There is no file" in _said(capfd, 2, tmp_path / "none.npz", "--server", stranger)
+    assert "takes surfaces as .npz or .h5" in _said(capfd, 2, tmp_path / "bowl.csv", "--server", stranger)
+    assert "Missing option '--server'" in _said(capfd, 2, file)
