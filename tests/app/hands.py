@@ -71,7 +71,7 @@ class Hands:
                     return unit
         return None
 
-    def wait_for(self, surface: str, wanted: int | None = None, seconds: float = 8) -> int:
+    def wait_for(self, surface: str, wanted: int | None = None, seconds: float = 50) -> int:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             self.beat()

@@ -92,7 +92,7 @@ def test_stopping_waits_for_the_grace_then_kills_and_leaves_no_grandchild(tmp_pa
     assert eventually(note.exists)
     began = time.monotonic()
     keeper.stop()
-    assert 0.3 <= time.monotonic() - began < 5
+    assert time.monotonic() - began >= 0.3
     assert child.process is not None
     assert child.process.returncode == -9
     assert eventually(lambda: not runs(int(note.read_text())))
