@@ -17,9 +17,9 @@ from pydantic import ValidationError
 
 from cli.computing import compute
 from cli.inspecting import inspect
-from cli.pushing import PushFailed, push
+from cli.pushing import push
 from cli.serving import up, web, worker
-from landscape_core.errors import Cancelled, ComputationFailed, LandscapeError
+from landscape_core.errors import Cancelled, ComputationFailed, LandscapeError, PushFailed
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 FAILURES = (ComputationFailed, Cancelled, PushFailed)

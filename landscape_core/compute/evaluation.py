@@ -7,9 +7,7 @@ losses are float32 per example (never TF32), and sums are float64. Only where me
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -23,8 +21,9 @@ from landscape_core.compute.datasets import Batches, Examples
 from landscape_core.compute.devices import is_out_of_memory
 from landscape_core.compute.directions import DirectionArrays, directions_for
 from landscape_core.compute.first_layer import FirstLayer
-from landscape_core.compute.losses import per_example
+from landscape_core.compute.losses import classified_rightly, float64_sums, per_example
 from landscape_core.compute.planes import Plane
+from landscape_core.compute.provenance import about_directions, made_with
 from landscape_core.errors import Cancelled, OutOfMemory
 from landscape_core.estimate import chunk_bounds
 from landscape_core.requests import SurfaceRequest
@@ -149,28 +148,12 @@ class Evaluator:
     def provenance(self) -> dict[str, Any]:
         """How this evaluator measures: versions, device, data, directions. JSON-able."""
         return {
-            "program": f"loss-atlas {version('loss-atlas')}",
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "torch": torch.__version__,
-            "machine": platform.machine(),
-            "device": str(self._device),
-            "threads": torch.get_num_threads(),
+            **made_with(self._device),
             "batch": self._batch,
             "dataset": self._facts.title,
             "data_sha256": self._batches.sha256(),
-            "directions": self._about_directions(),
+            "directions": about_directions(self._x, self._y),
         }
-
-    def _about_directions(self) -> dict[str, float]:
-        x = np.concatenate([array.ravel() for array in self._x]).astype(np.float64)
-        about = {"x_norm": float(np.linalg.norm(x))}
-        if self._y is not None:
-            y = np.concatenate([array.ravel() for array in self._y]).astype(np.float64)
-            about["y_norm"] = float(np.linalg.norm(y))
-            lengths = about["x_norm"] * about["y_norm"]
-            about["cosine"] = float(x @ y) / lengths if lengths else 0.0
-        return {name: value for name, value in about.items() if np.isfinite(value)}
 
     def _wanted(self, examples: Examples) -> int:
         return len(examples.y) if self.request.data.examples is None else self.request.data.examples
@@ -201,21 +184,18 @@ class Evaluator:
             losses.append(loss)
             right.append(correct)
             position = end
-        values = torch.cat(losses).cpu().numpy().astype(np.float64)
-        with np.errstate(over="ignore", invalid="ignore"):
-            return float(values.sum()), float((values * values).sum()), int(torch.cat(right).sum())
+        return *float64_sums(losses), int(torch.cat(right).sum())
 
     @torch.inference_mode()
     def _measured(self, place: tuple[float, float], start: int, stop: int) -> tuple[Float[Tensor, " n"], Bool[Tensor, " n"]]:
-        """The loss of each example, and whether it was classified rightly; an output that is NaN is not."""
+        """The loss of each example, and whether it was classified rightly."""
         x, labels = self._batches.take(start, stop)
         module = self._plane.module
         if self._first is not None and isinstance(module, Perceptron):
             outputs = module.after_first(self._first.at(*place, start, stop))
         else:
             outputs = module(x)
-        best, predicted = outputs.max(dim=1)
-        return self._loss(outputs, labels), (predicted == labels) & ~best.isnan()
+        return self._loss(outputs, labels), classified_rightly(outputs, labels)
 
     def _halve_batch(self, tried: int, error: BaseException) -> None:
         if tried <= 1:

@@ -11,6 +11,7 @@ import numpy as np
 from landscape_core.compute.datasets import Examples
 from landscape_core.compute.directions import DirectionArrays
 from landscape_core.compute.evaluation import Evaluator
+from landscape_core.compute.provenance import own_values
 from landscape_core.estimate import chunk_bounds, surface_from_tally
 from landscape_core.requests import SurfaceRequest
 from landscape_core.results import Surface, Tally
@@ -58,17 +59,12 @@ def compute_surface(
     own = evaluator.own_loss(should_stop)
     provenance = {
         **evaluator.provenance(),
-        "own_loss": _finite(own.loss_sum[0] / own.examples[0]),
-        "own_accuracy": 100.0 * int(own.correct[0]) / int(own.examples[0]),
+        **own_values(own.loss_sum[0] / own.examples[0], 100.0 * int(own.correct[0]) / int(own.examples[0])),
         "started": began.isoformat(timespec="seconds"),
         "seconds": round(time.monotonic() - started, 3),
     }
     grid = Tally(*(part.reshape(rows, columns) for part in (total.examples, total.loss_sum, total.loss_sq, total.correct)))
     return surface_from_tally(request, grid, provenance)
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
 
 
 def _share_of(progress: Callable[[float], None] | None, start: float, stop: float) -> Callable[[float], None] | None:

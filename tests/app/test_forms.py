@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from app import figures, forms
 from app.pages import words
 from landscape_core.errors import InvalidRequest
+from landscape_core.figures import axis_titles
 from landscape_core.requests import FileDirection, RandomDirection, Standardisation, SurfaceRequest
 
 CHECKPOINT = "ab" * 32
@@ -140,9 +141,9 @@ def test_numbers_in_words():
 
 
 def test_titles_say_what_is_measured():
-    assert figures.axis_titles(request())["z"] == "mean loss (nats)"
-    assert figures.axis_titles(request(loss="mse"))["z"] == "mean loss"
-    assert figures.axis_titles(None)["z"] == "mean loss"
+    assert axis_titles(request())["z"] == "mean loss (nats)"
+    assert axis_titles(request(loss="mse"))["z"] == "mean loss"
+    assert axis_titles(None)["z"] == "mean loss"
 
 
 def test_colour_scales_go_from_nought_to_one():
