@@ -64,13 +64,15 @@ def _landscape(surface: Surface, z: np.ndarray, titles: dict[str, str], *, log: 
             connectgaps=False,
             colorbar={"title": {"text": titles["log"] if log else titles["short"]}, "thickness": 14, "len": 0.6},
             hovertemplate=f"α %{{x:.3~g}} · β %{{y:.3~g}}<br>{name} %{{z:.4~g}}<br>"
-            "accuracy %{customdata[0]:.4~g} %<br>%{customdata[1]} examples, standard error %{customdata[2]:.2~g}<extra></extra>",
+            "accuracy %{customdata[0]:.4~g} %<br>%{customdata[1]} examples<br>± %{customdata[2]:.2~g}<extra></extra>",
         )
     )
     row, column = _origin(surface.y), _origin(surface.x)
     if row is not None and column is not None and np.isfinite(z[row, column]):
         mark = {"x": [0.0], "y": [0.0], "z": [z[row, column]], "marker": {"color": MARK, "size": 5}}
-        made.add_trace(go.Scatter3d(**mark, mode="markers", hovertemplate=f"the network itself: {name} %{{z:.4~g}}<extra></extra>"))
+        made.add_trace(
+            go.Scatter3d(**mark, mode="markers", hovertemplate=f"the network itself: {name} %{{z:.4~g}}<extra></extra>")
+        )
     return made.update_scenes(
         xaxis_title_text=titles["x"],
         yaxis_title_text=titles["y"],
@@ -89,11 +91,20 @@ def _curve(surface: Surface, heights: np.ndarray, titles: dict[str, str], *, log
     if not log and np.isfinite(stderr).any():
         made.add_traces([_band(at, z, 2 * stderr)])
     made.add_trace(
-        go.Scatter(x=at, y=z, mode="lines+markers", connectgaps=False, line={"color": LINE}, hovertemplate="%{x:.3~g}: %{y:.4~g}<extra></extra>")
+        go.Scatter(
+            x=at,
+            y=z,
+            mode="lines+markers",
+            connectgaps=False,
+            line={"color": LINE},
+            hovertemplate="%{x:.3~g}: %{y:.4~g}<extra></extra>",
+        )
     )
     index = _origin(at)
     if index is not None and np.isfinite(z[index]) and _crosses_origin(surface, along_y=along_y):
-        made.add_trace(go.Scatter(x=[0.0], y=[z[index]], mode="markers", marker={"color": MARK, "size": 10}, name="the network itself"))
+        made.add_trace(
+            go.Scatter(x=[0.0], y=[z[index]], mode="markers", marker={"color": MARK, "size": 10}, name="the network itself")
+        )
     made.update_xaxes(title_text=titles["y"] if along_y else titles["x"])
     return made.update_yaxes(title_text=titles["log"] if log else titles["z"])
 

@@ -39,7 +39,7 @@ def moved_tensors(module: nn.Module, normalisation: Normalisation) -> dict[str, 
     """
     if normalisation.of == "weights":
         return dict(module.named_parameters())
-    return dict(module.state_dict(keep_vars=True))
+    return {name: value for name, value in module.state_dict(keep_vars=True).items() if isinstance(value, Tensor)}
 
 
 def tensor_seed(seed: int, name: str) -> int:
@@ -86,7 +86,7 @@ def _random(seed: int, name: str, w: Tensor, normalisation: Normalisation) -> Te
 
 
 def check_arrays(
-    arrays: Sequence[np.ndarray] | Sequence[Tensor],
+    arrays: Sequence[np.ndarray | Tensor],
     tensors: Mapping[str, Tensor],
     normalisation: Normalisation,
     source: str = "direction file",

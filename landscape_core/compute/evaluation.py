@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from landscape_core.catalogue import check_request
+from landscape_core.catalogue import check_data, check_request
 from landscape_core.compute.architectures import Perceptron, load
 from landscape_core.compute.datasets import Batches, Examples
 from landscape_core.compute.devices import is_out_of_memory
@@ -24,7 +24,7 @@ from landscape_core.compute.first_layer import FirstLayer
 from landscape_core.compute.losses import classified_rightly, float64_sums, per_example
 from landscape_core.compute.planes import Plane
 from landscape_core.compute.provenance import about_directions, made_with
-from landscape_core.errors import Cancelled, OutOfMemory
+from landscape_core.errors import Cancelled, InvalidRequest, OutOfMemory
 from landscape_core.estimate import chunk_bounds
 from landscape_core.requests import SurfaceRequest
 from landscape_core.results import Tally
@@ -43,6 +43,7 @@ class Evaluator:
         direction_arrays: What the direction file holds, for directions from a file.
         device: A PyTorch device.
         threads: How many CPU threads PyTorch uses, for the whole process; None leaves it as it is.
+        own: The network itself, from `load_own`, where the request's architecture is not catalogued.
 
     Raises:
         InvalidRequest: The request does not go with the checkpoint or the data set.
@@ -58,25 +59,28 @@ class Evaluator:
         direction_arrays: DirectionArrays | None = None,
         device: str = "cpu",
         threads: int | None = None,
+        own: nn.Module | None = None,
     ) -> None:
-        check_request(request, {name: tuple(array.shape) for name, array in tensors.items()}, examples.facts)
+        _check(request, tensors, examples, own)
         if threads is not None:
             torch.set_num_threads(threads)
         # PyTorch's default rounds the factors of convolutions on some GPUs to 10 bits (TF32)
         torch.backends.fp32_precision = "ieee"  # type: ignore[attr-defined]
         self.request, self._facts, self._device = request, examples.facts, torch.device(device)
-        module = load(request.architecture, tensors)
+        module = load(request.architecture, tensors) if own is None else own
         x, y = directions_for(request, module, direction_arrays)
         self._x = [tensor.numpy() for tensor in x]
         self._y = None if y is None else [tensor.numpy() for tensor in y]
-        convolutional = any(p.dim() == 4 for p in module.parameters())
+        convolutional, ours = any(p.dim() == 4 for p in module.parameters()), own is None
         self._batch = CONVOLUTION_BATCH if convolutional else PERCEPTRON_BATCH
         self._loss = per_example(request.loss)
         try:
-            self._batches = Batches(examples, request.data, self._device, flat=not convolutional)
-            self._first = self._first_layer(module.to(self._device), [x] if y is None else [x, y])
+            flat = ours and not convolutional
+            self._batches = Batches(examples, request.data, self._device, flat=flat, channels_last=ours)
+            module.to(self._device)
+            self._first = self._first_layer(module, [x] if y is None else [x, y]) if ours else None
             fixed = () if self._first is None else self._first.names
-            self._plane = Plane(module, x, y, request.plane.normalisation, self._device, fixed)
+            self._plane = Plane(module, x, y, request.plane.normalisation, self._device if ours else None, fixed)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -84,6 +88,8 @@ class Evaluator:
                 f"The memory of {device} does not suffice for the network and {self._wanted(examples):,} examples of "
                 f"{examples.facts.shape}; ask for fewer examples."
             ) from error
+        if own is not None:
+            self._check_outputs()
         self._alphas = request.grid.x.coordinates
         self._betas = np.zeros(1) if request.grid.y is None else request.grid.y.coordinates
 
@@ -197,6 +203,19 @@ class Evaluator:
             outputs = module(x)
         return self._loss(outputs, labels), classified_rightly(outputs, labels)
 
+    @torch.inference_mode()
+    def _check_outputs(self) -> None:
+        """Passes when the network gives one row of classes for each example."""
+        x, _ = self._batches.take(0, min(2, self.examples))
+        outputs, least = self._plane.module(x), self._facts.classes
+        found = tuple(outputs.shape) if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
+        if not isinstance(outputs, Tensor) or outputs.dim() != 2 or len(outputs) != len(x) or outputs.shape[1] < least:
+            raise InvalidRequest(
+                f"{self.request.architecture.name} should give outputs of shape ({len(x)}, {least} or more) for inputs "
+                f"of shape {tuple(x.shape)}, but gave {found}.",
+                field="architecture",
+            )
+
     def _halve_batch(self, tried: int, error: BaseException) -> None:
         if tried <= 1:
             raise OutOfMemory(
@@ -206,3 +225,11 @@ class Evaluator:
         if self._first is not None:
             self._first.forget()
         self._batch = tried // 2
+
+
+def _check(request: SurfaceRequest, tensors: Mapping[str, np.ndarray], examples: Examples, own: nn.Module | None) -> None:
+    """Passes when the request can be computed, as far as can be told before anything is."""
+    if own is None:
+        check_request(request, {name: tuple(array.shape) for name, array in tensors.items()}, examples.facts)
+    else:
+        check_data(request, examples.facts)

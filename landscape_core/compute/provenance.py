@@ -56,4 +56,7 @@ def own_values(loss: float, accuracy: float) -> dict[str, float | None]:
         loss: Mean over all examples.
         accuracy: Percent.
     """
-    return {"own_loss": float(loss) if np.isfinite(loss) else None, "own_accuracy": float(accuracy) if np.isfinite(accuracy) else None}
+    return {
+        "own_loss": float(loss) if np.isfinite(loss) else None,
+        "own_accuracy": float(accuracy) if np.isfinite(accuracy) else None,
+    }
