@@ -132,14 +132,15 @@ def _check_out(out: Path, given: list[Path]) -> None:
     if out.suffix.lower() not in SUFFIXES:
         named = out.suffix or "a file without a suffix"
         raise InvalidRequest(f"--out takes a file that ends in {', '.join(SUFFIXES)}, not {named!r}.", field="out")
+    try:
+        overwrites = out.exists() and any(out.samefile(path) for path in given)
+        with tempfile.TemporaryFile(dir=out.resolve().parent):
+            pass
+    except OSError as error:
+        raise InvalidRequest(f"Nothing can be written to {out} ({error.strerror}); name another file.", field="out") from None
     if out.is_dir():
         raise InvalidRequest(f"--out takes a file, but {out} is a folder.", field="out")
-    if out.exists() and any(out.samefile(path) for path in given):
+    if overwrites:
         raise InvalidRequest(
             f"--out would overwrite {out}, from which the surface is computed; name another file.", field="out"
         )
-    try:
-        with tempfile.TemporaryFile(dir=out.parent):
-            pass
-    except OSError as error:
-        raise InvalidRequest(f"Nothing can be written to the folder {out.parent} ({error.strerror}).", field="out") from None

@@ -5,20 +5,19 @@ what was typed ── Asked (checked without opening a file) ── Material (re
 
 from __future__ import annotations
 
-import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from cli.asked import Asked
 from cli.own_code import OwnCode
+from cli.stopping import stopped_by_sigterm
 from landscape_core.errors import InvalidRequest
 from landscape_core.requests import Loss, Norm
 
@@ -79,7 +78,7 @@ def compute(**typed: Any) -> None:
     build() gives the network.
     """
     asked = Asked.typed(**typed)
-    with _stopped_by_sigterm(), tempfile.TemporaryDirectory(prefix="lossatlas-") as folder:
+    with stopped_by_sigterm(), tempfile.TemporaryDirectory(prefix="lossatlas-") as folder:
         surface = _computed(asked, Path(folder))
         from landscape_core import formats  # noqa: PLC0415
 
@@ -126,20 +125,6 @@ def _progress(notes: list[str]) -> Iterator[Callable[[float], None]]:
         yield tell
 
 
-@contextmanager
-def _stopped_by_sigterm() -> Iterator[None]:
-    """SIGTERM unwinds, so that temporary files are removed."""
-
-    def leave(_number: int, _frame: FrameType | None) -> NoReturn:
-        raise click.Abort
-
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def _summary(surface: Surface, out: Path) -> str:
     import numpy as np  # noqa: PLC0415
 
@@ -148,7 +133,7 @@ def _summary(surface: Surface, out: Path) -> str:
     finite = surface.loss[np.isfinite(surface.loss)]
     parts = [
         f"{nx} points" if surface.is_curve else f"{nx} x {ny} cells",
-        f"centre loss {own:.6g}" if own is not None else "centre loss not finite",
+        f"the checkpoint's own loss {own:.6g}" if own is not None else "the checkpoint's own loss not finite",
         f"min {finite.min():.6g}, max {finite.max():.6g}" if finite.size else "no finite loss",
         *([f"{surface.not_finite} not finite"] if surface.not_finite else []),
         f"{surface.provenance.get('seconds', 0):.1f} s",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.asked import missing
+from cli.stopping import stopped_by_sigterm
 from landscape_core.errors import CheckpointRejected, NotFound
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ def inspect(file: Path, as_json: bool) -> None:
     if not file.is_file():
         raise NotFound(missing(file))
     try:
-        info = _inspected(file)
+        with stopped_by_sigterm():
+            info = _inspected(file)
     except CheckpointRejected as error:
         if as_json:
             click.echo(_info(file, state="rejected", problem=str(error)).model_dump_json(indent=2))
@@ -54,7 +56,7 @@ def _info(file: Path, **known: Any) -> CheckpointInfo:
     from cli.material import sha256  # noqa: PLC0415
 
     return CheckpointInfo(
-        id=sha256(file), filename=file.name, size_bytes=file.stat().st_size, created=datetime.now(UTC), **known
+        id=sha256(file), filename=printable(file.name), size_bytes=file.stat().st_size, created=datetime.now(UTC), **known
     )
 
 

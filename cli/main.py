@@ -8,6 +8,7 @@ Commands import what they need when they run, so that `lossatlas --help` and a r
 
 from __future__ import annotations
 
+import logging
 import sys
 import traceback
 from collections.abc import Sequence
@@ -48,9 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code; 130 if Ctrl-C or SIGTERM ended it.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if "--traceback" not in given:  # without a handler, Python would print what the core logs, beside the one sentence
+        logging.getLogger("landscape_core").addHandler(logging.NullHandler())
     try:
         code = lossatlas.main(given, prog_name="lossatlas", standalone_mode=False)
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001  the command line's edge: everything becomes a sentence
         return _explained(error, show_traceback="--traceback" in given)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from pydantic import ValidationError
+
 from landscape_core.errors import InvalidRequest
 from landscape_core.requests import MAX_POINTS, Axis, Grid
 
@@ -58,7 +60,11 @@ def _axis(text: str, name: str) -> Axis:
         raise InvalidRequest(
             f"The {name} axis should start below where it stops, but {start:g} is not below {stop:g}.", field=f"grid.{name}"
         )
-    return Axis(start=start, stop=stop, points=points)
+    try:
+        return Axis(start=start, stop=stop, points=points)
+    except ValidationError as error:
+        reason = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+        raise InvalidRequest(f"The {name} axis cannot be used: {reason}.", field=f"grid.{name}") from None
 
 
 def _coordinate(text: str, name: str) -> float:

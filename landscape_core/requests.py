@@ -11,14 +11,17 @@ import json
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 MAX_POINTS = 501
 """Most points on one axis: 501² cells are a quarter of a million evaluations of the network."""
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
-Finite = Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6)]
+Finite = Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6), AfterValidator(lambda value: value + 0.0)]
+"""A number of moderate size; -0.0 becomes 0.0, so that one question has one digest."""
+
+Option = str | int | Annotated[float, Field(allow_inf_nan=False)] | bool
 Loss = Literal["cross_entropy", "mse_softmax", "mse", "multi_margin", "nll"]
 Norm = Literal["filter", "layer", "weight", "dfilter", "dlayer", "none"]
 
@@ -37,13 +40,13 @@ class ArchitectureSpec(Message):
     """A catalogued way to build a network: `resnet56`, or `mlp` with `{"activation": "tanh"}`."""
 
     name: str = Field(min_length=1, max_length=64)
-    options: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    options: dict[str, Option] = Field(default_factory=dict)
 
     @classmethod
     def parse(cls, text: str) -> ArchitectureSpec:
         """Reads the command line's form, `name` or `name:option=value,option=value`."""
         name, _, rest = text.partition(":")
-        options: dict[str, str | int | float | bool] = {}
+        options: dict[str, Option] = {}
         for pair in filter(None, rest.split(",")):
             key, _, value = pair.partition("=")
             options[key] = _scalar(value)

@@ -81,11 +81,11 @@ def _live(settings: WorkerSettings, queue: WorkQueue, vitals: Vitals, parent: in
     os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
     try:
         # PyTorch takes seconds to load; the heart already beats
-        from landscape_core.compute import choose_device  # noqa: PLC0415
+        from landscape_core.compute import choose_device, cpu_threads  # noqa: PLC0415
         from worker import tasks  # noqa: PLC0415
         from worker.speed import measured_macs_per_second  # noqa: PLC0415
 
-        heart.device = choose_device(settings.device)
+        heart.device, heart.threads = choose_device(settings.device), settings.threads or cpu_threads()
         tasks.install(tasks.Tasks(settings, queue, BlobStore(settings.blobs), vitals, heart.device, temporary))
         vitals.macs_per_second = measured_macs_per_second(heart.device, settings.threads)
         vitals.state = "idle"

@@ -42,7 +42,12 @@ class WorkerSettings(BaseSettings):
     device: str = Field(
         default="auto", max_length=32, description="Torch device (cpu, cuda:1); auto takes a GPU if there is one."
     )
-    threads: int | None = Field(default=None, ge=1, le=1024, description="CPU threads for the numerics; all cores if not set.")
+    threads: int | None = Field(
+        default=None,
+        ge=1,
+        le=1024,
+        description="CPU threads for the numerics; PyTorch's choice if not set.",
+    )
     name: str = Field(
         default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}",
         pattern=r"^[A-Za-z0-9_.-]{1,128}$",

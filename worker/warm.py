@@ -88,7 +88,7 @@ class Heart(threading.Thread):
 
     def __init__(self, settings: WorkerSettings, queue: WorkQueue, vitals: Vitals, parent: int | None) -> None:
         super().__init__(name="heart", daemon=True)
-        self.device, self.threads = settings.device, settings.threads or os.cpu_count() or 1
+        self.device, self.threads = settings.device, settings.threads or 1
         self._name, self._queue, self._vitals, self._parent = settings.name, queue, vitals, parent
         self._started_at = time.time()
         self._lock, self._wake, self._ended = threading.Lock(), threading.Event(), threading.Event()

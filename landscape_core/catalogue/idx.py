@@ -22,6 +22,9 @@ from landscape_core.errors import DatasetRejected
 UNSIGNED_BYTE = 0x08
 """The one type code that images and labels use."""
 
+MOST_PACKED = 1032
+"""No byte of a deflated file stands for more (RFC 1951: 258 bytes in two bits)."""
+
 
 def idx_shape(path: Path) -> tuple[int, ...]:
     """The dimensions that an IDX file of unsigned bytes declares; `.gz` is unpacked.
@@ -75,4 +78,11 @@ def _header(file: io.BufferedIOBase, path: Path) -> tuple[int, ...]:
     sizes = _read(file, 4 * start[3], path)
     if len(sizes) < 4 * start[3]:
         raise DatasetRejected(f"{path.name} ends within its header; fetch the file again.")
-    return struct.unpack(f">{start[3]}I", sizes)
+    shape = struct.unpack(f">{start[3]}I", sizes)
+    most = path.stat().st_size * (MOST_PACKED if path.suffix == ".gz" else 1)
+    if not 0 < math.prod(shape) <= most:
+        raise DatasetRejected(
+            f"{path.name} should hold {math.prod(shape):,} values by its header, which a file of its size cannot; "
+            "fetch the file again."
+        )
+    return shape

@@ -2,7 +2,7 @@
 
 from landscape_core.compute.architectures import CifarResNet, Perceptron, build, load, load_own
 from landscape_core.compute.datasets import Examples, load_dataset, prepare
-from landscape_core.compute.devices import choose_device
+from landscape_core.compute.devices import choose_device, cpu_threads
 from landscape_core.compute.directions import DirectionArrays, directions_for, draw
 from landscape_core.compute.evaluation import Evaluator
 from landscape_core.compute.normalization import normalise
@@ -21,6 +21,7 @@ __all__ = [
     "build",
     "choose_device",
     "compute_surface",
+    "cpu_threads",
     "directions_for",
     "draw",
     "landscape",

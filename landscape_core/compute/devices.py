@@ -28,6 +28,11 @@ def choose_device(name: str = "auto") -> str:
     return name
 
 
+def cpu_threads() -> int:
+    """How many CPU threads PyTorch computes with."""
+    return torch.get_num_threads()
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception says that memory did not suffice, on any device."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):

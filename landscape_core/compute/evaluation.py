@@ -224,7 +224,7 @@ class Evaluator:
             ) from error
         if self._first is not None:
             self._first.forget()
-        self._batch = tried // 2
+        self._batch //= 2  # not of what was tried: a short last batch may fail by chance
 
 
 def _check(request: SurfaceRequest, tensors: Mapping[str, np.ndarray], examples: Examples, own: nn.Module | None) -> None:

@@ -70,12 +70,12 @@ def save(surface: Surface, path: Path) -> None:
 
     Args:
         surface: What to write.
-        path: Where; an existing file is replaced.
+        path: Where; an existing file is replaced and keeps its mode, a link is followed.
 
     Raises:
         SurfaceRejected: If there is no such form.
     """
-    write_atomically(path, to_bytes(surface, path.suffix))
+    write_atomically(path, to_bytes(surface, path.suffix), private=False)
 
 
 def load(path: str | Path) -> Surface:

@@ -56,7 +56,7 @@ def dump(surface: Surface) -> bytes:
         file[f"{split}_loss"] = np.where(hole, -1.0, surface.loss).reshape(shape)
         file[f"{split}_acc"] = np.where(unknown, -1.0, surface.accuracy).reshape(shape)
         ours = file.create_group(_OURS)
-        for name in ("state", "examples", "stderr"):
+        for name in ("state", "examples", "stderr", "loss"):
             ours[name] = getattr(surface, name)
         file.attrs["request"] = request_text(surface)
         file.attrs["provenance"] = provenance_text(surface)
@@ -115,7 +115,7 @@ def _read(file: h5py.File) -> Surface:
     state = np.where(hole, NOT_COMPUTED, np.where(np.isfinite(loss), MEASURED, NOT_FINITE)).astype(np.uint8)
     examples, stderr = np.zeros(shape, np.int64), np.full(shape, np.nan)
     if _OURS in file:
-        state, examples, stderr = _details(file, state)
+        state, examples, stderr = _details(file, state, loss)
     text = _text(file.attrs.get("provenance", ""))
     return checked_surface(
         x=x,
@@ -130,7 +130,7 @@ def _read(file: h5py.File) -> Surface:
     )
 
 
-def _details(file: h5py.File, state: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _details(file: h5py.File, state: np.ndarray, loss: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """State, examples and stderr from our group, at the cells where the original's arrays still say the same.
 
     A measured loss of -1 of unknown accuracy looks like a hole in the original's arrays; here it is known to be none.
@@ -138,10 +138,12 @@ def _details(file: h5py.File, state: np.ndarray) -> tuple[np.ndarray, np.ndarray
     stored = _values(file, f"{_OURS}/state", None)
     examples = _values(file, f"{_OURS}/examples", None)
     stderr = _values(file, f"{_OURS}/stderr", None)
-    if {stored.shape, examples.shape, stderr.shape} != {state.shape}:
+    written = _values(file, f"{_OURS}/loss", None) if f"{_OURS}/loss" in file else loss
+    if {stored.shape, examples.shape, stderr.shape, written.shape} != {state.shape}:
         raise SurfaceRejected(f"The tables in {_OURS} should have the shape {state.shape} of the axes, but do not.")
     valued = (stored == MEASURED) | (stored == ESTIMATED)
     same = (stored == state) | (valued & (state != NOT_FINITE))
+    same &= ~valued | (written == loss)  # a measured value that was changed since has neither examples nor error bars of ours
     return (
         np.where(same, stored, state).astype(np.uint8),
         np.where(same, examples, 0).astype(np.int64),
@@ -177,7 +179,10 @@ def _their_provenance(file: h5py.File, split: str) -> dict[str, Any]:
     text = ""
     if isinstance(item, h5py.Dataset) and item.shape == () and h5py.check_string_dtype(item.dtype) and item.external is None:
         text = _text(item[()])[: MAX_TEXT >> 10]
-    return {"source": {"format": "loss-landscape .h5", "split": split, "dir_file": text}}
+    source: dict[str, Any] = {"format": "loss-landscape .h5", "split": split, "dir_file": text}
+    if split == "train" and "test_loss" in file:
+        source["also_in_file"] = ["test"]
+    return {"source": source}
 
 
 def _source(surface: Surface) -> dict[str, Any]:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cli.main import main
+from cli.stopping import stopped_by_sigterm
 
 from .running import REFERENCE, lossatlas, needs_reference, save_mlp
 
@@ -47,6 +53,7 @@ def mlp(tmp_path) -> Path:
         (("--grid", "-1:1:5x-1:1:10000"), "along y should be from 1 to 501, but 10,000 came"),
         (("--grid", "-1:1:abcx-1:1:5"), "a whole number from 1 to 501, but 'abc' came"),
         (("--grid", "1:-1:5x-1:1:5"), "1 is not below -1"),
+        (("--grid", "1:1.0000000000000002:5x-1:1:2"), "The x axis cannot be used: 5 points do not fit between 1.0 and"),
         (("--grid", ""), "--grid takes two axes"),
         (("--grid",), "Option '--grid' requires an argument"),
         (("--x", "sideways:1"), "--x takes random:SEED or file:DIRECTIONS.h5, but 'sideways:1' came"),
@@ -81,11 +88,11 @@ def test_arguments(mlp, tmp_path, refused, words, sentence):
     assert sentence in refused("compute", mlp, *SAMPLE, "--out", tmp_path / "a.npz", *words)
 
 
-@pytest.mark.parametrize("name", ["a.vtp", "a.glb", "a", "none/a.npz", "folder.npz"])
+@pytest.mark.parametrize("name", ["a.vtp", "a.glb", "a", "none/a.npz", "folder.npz", "n" * 300 + ".npz"])
 def test_places_to_write_to(mlp, tmp_path, refused, name):
     (tmp_path / "folder.npz").mkdir()
     sentence = refused("compute", mlp, *SAMPLE, "--out", tmp_path / name)
-    assert ("--out takes a file" in sentence) or ("Nothing can be written to the folder" in sentence)
+    assert ("--out takes a file" in sentence) or ("Nothing can be written to" in sentence)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
@@ -93,6 +100,29 @@ def test_a_folder_that_may_not_be_written(mlp, tmp_path, refused):
     locked = tmp_path / "locked"
     locked.mkdir(mode=0o500)
     assert "Nothing can be written" in refused("compute", mlp, *SAMPLE, "--out", locked / "a.npz")
+
+
+def test_a_child_that_cannot_write_is_one_sentence_too(mlp, tmp_path):
+    words = [sys.executable, "-m", "cli.main", "compute", mlp, *SAMPLE, "--out", tmp_path / "a.npz"]
+    limited = ["bash", "-c", 'ulimit -f 2; exec "$@"', "-", *map(str, words)]
+    run = subprocess.run(limited, capture_output=True, text=True, timeout=120, check=False)
+    assert run.returncode == 2
+    assert run.stdout == ""
+    (sentence,) = run.stderr.splitlines()
+    assert sentence.startswith("lossatlas: ")
+
+
+@stopped_by_sigterm()
+def _told_to_stop_in_a_library() -> None:
+    with contextlib.suppress(Exception):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+
+
+def test_sigterm_is_no_error_of_a_library():
+    with pytest.raises(KeyboardInterrupt):
+        _told_to_stop_in_a_library()
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 def test_missing_files(tmp_path, refused):

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from landscape_core.compute import choose_device
 from landscape_core.errors import InvalidRequest
-from landscape_core.requests import Axis
+from landscape_core.requests import ArchitectureSpec, Axis
 
 
 @pytest.mark.parametrize(("start", "stop", "points"), [(1, 1.0000000000000002, 3), (1e6 - 1e-8, 1e6, 501)])
@@ -29,6 +29,17 @@ def test_a_finer_axis_contains_the_coarser_one(start: float, span: float, points
     np.testing.assert_array_equal(fine[::2], coarse)
     assert (fine[0], fine[-1]) == (start, stop)
     assert (np.diff(fine) > 0).all()
+
+
+def test_what_cannot_be_written_down_is_no_option() -> None:
+    for value in (float("nan"), float("inf")):
+        with pytest.raises(ValidationError):
+            ArchitectureSpec(name="mlp", options={"a": value})
+    assert str(ArchitectureSpec(name="mlp", options={"a": True, "b": 1, "c": 0.5, "d": "e"})) == "mlp:a=true,b=1,c=0.5,d=e"
+
+
+def test_minus_zero_is_zero() -> None:
+    assert Axis(start=-0.0, stop=1, points=2).model_dump_json() == Axis(start=0, stop=1, points=2).model_dump_json()
 
 
 @pytest.mark.parametrize("name", ["meta", "cuda:99", "abacus"])

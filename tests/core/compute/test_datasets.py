@@ -60,6 +60,8 @@ def test_idx_files_plain_and_packed(digits, monkeypatch):
         (lambda data: b"<html>404", "not an IDX file"),
         (lambda data: data[:7], "ends within its header"),
         (lambda data: b"", "not an IDX file"),
+        (lambda data: data[:4] + b"\xff" * 12 + data[16:], "which a file of its size cannot"),
+        (lambda data: data[:4] + b"\0" * 12 + data[16:], "should hold 0 values by its header"),
     ],
 )
 def test_damaged_idx_files_are_refused(digits, monkeypatch, damage, words):
@@ -137,6 +139,14 @@ def test_an_npz_of_ones_own(tmp_path):
 def test_what_are_no_examples_is_refused(x, y, words):
     with pytest.raises(DatasetRejected, match=words):
         Examples.from_arrays(x, y)
+
+
+def test_the_order_of_examples_never_changes():
+    """The same request stands for the same examples in every release of numpy and of ours."""
+    assert example_order(10, 0).tolist() == [4, 6, 2, 7, 3, 5, 9, 0, 8, 1]
+    assert example_order(10, 7).tolist() == [8, 0, 7, 1, 3, 6, 2, 4, 5, 9]
+    assert example_order(50_000, 0)[:6].tolist() == [25461, 5892, 10377, 28814, 9578, 43565]
+    assert example_order(4, None).tolist() == [0, 1, 2, 3]
 
 
 def test_pixels_are_scaled_standardised_and_put_channels_first():

@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from landscape_core.compute import Evaluator, Examples, compute_surface, evaluation, first_layer, reference_surface
+from landscape_core.compute import (
+    Evaluator,
+    Examples,
+    compute_surface,
+    evaluation,
+    first_layer,
+    load,
+    prepare,
+    reference_surface,
+)
 from landscape_core.compute.datasets import preparation
 from landscape_core.errors import Cancelled, InvalidRequest, OutOfMemory
 from landscape_core.estimate import chunk_bounds
@@ -94,8 +103,14 @@ def test_the_centre_is_the_checkpoint_itself_bit_for_bit(subject):
     own = Evaluator(request, tensors, examples).own_loss()
     assert surface.loss[1, 1] == own.loss_sum[0] / own.examples[0] == surface.provenance["own_loss"]
     assert surface.accuracy[1, 1] == surface.provenance["own_accuracy"]
-    unmoved = Evaluator(request, tensors, examples).own_loss()
-    assert unmoved.loss_sum[0] == own.loss_sum[0]
+    evaluator = Evaluator(request, tensors, examples)
+    evaluator.tally([(0, 0), (2, 1), (1, 1)], 0, evaluator.examples)
+    untouched = load(request.architecture, tensors).state_dict()
+    assert all(torch.equal(tensor, untouched[name]) for name, tensor in evaluator._plane.module.state_dict().items())
+    images, labels = prepare(examples, request.data)
+    with torch.inference_mode():
+        outputs = load(request.architecture, tensors)(images)
+    assert own.correct[0] == (outputs.argmax(dim=1) == labels).sum()
 
 
 def test_a_finer_grid_contains_the_coarser_one_and_reaches_as_far(subject):

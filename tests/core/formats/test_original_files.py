@@ -164,6 +164,21 @@ def test_what_the_original_code_filled_in_afterwards_is_believed():
     assert np.isnan(surface.stderr[1, 1])
 
 
+def test_a_value_that_was_changed_afterwards_loses_our_error_bars():
+    before = bowl(3, 2)
+    buffer = io.BytesIO(h5.dump(before))
+    with h5py.File(buffer, "r+") as file:
+        loss = file["train_loss"][:]
+        loss.ravel()[4] *= 1000
+        file["train_loss"][:] = loss
+    surface = h5.load(buffer.getvalue())
+    changed = np.zeros((2, 3), bool)
+    changed[1, 1] = True
+    assert surface.loss[1, 1] == 1000 * before.loss[1, 1]
+    np.testing.assert_array_equal(surface.examples, np.where(changed, 0, before.examples))
+    np.testing.assert_array_equal(surface.stderr, np.where(changed, np.nan, before.stderr))
+
+
 def test_a_long_provenance_fits():
     surface = Surface(**{**bowl().__dict__, "provenance": {"log": "x" * 1_000_000}})
     assert same(h5.load(h5.dump(surface)), surface)

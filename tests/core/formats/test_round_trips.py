@@ -32,12 +32,27 @@ def test_what_was_written_is_read_to_the_last_bit(form, surface):
 @pytest.mark.parametrize(
     "surface", [bowl(), bowl(9, None), bowl(1, 1), bowl(split="test")], ids=["surface", "curve", "cell", "test"]
 )
-def test_a_saved_file_is_loaded_and_only_its_owner_may_read_it(tmp_path, surface, suffix):
+def test_a_saved_file_is_loaded(tmp_path, surface, suffix):
     path = tmp_path / f"a{suffix}"
     formats.save(surface, path)
     assert same(formats.load(path), surface)
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_saved_file_has_the_usual_mode_and_keeps_its_own_and_a_link_is_followed(tmp_path):
+    plain, shared, link = tmp_path / "plain", tmp_path / "shared.npz", tmp_path / "link.npz"
+    plain.touch()
+    formats.save(bowl(), tmp_path / "new.npz")
+    assert (tmp_path / "new.npz").stat().st_mode == plain.stat().st_mode
+    shared.touch()
+    shared.chmod(0o664)
+    link.symlink_to(shared)
+    formats.save(bowl(), link)
+    assert link.is_symlink()
+    assert stat.S_IMODE(shared.stat().st_mode) == 0o664
+    assert same(formats.load(shared), bowl())
+    formats.write_atomically(tmp_path / "private", b"x")
+    assert stat.S_IMODE((tmp_path / "private").stat().st_mode) == 0o600
 
 
 def test_npz_is_what_the_contract_says(tmp_path):
