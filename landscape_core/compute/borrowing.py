@@ -40,7 +40,7 @@ def check_borrowable(module: nn.Module) -> None:
         InvalidRequest: If not.
     """
     if not isinstance(module, nn.Module):
-        raise InvalidRequest(f"The model should be a torch.nn.Module, but is a {type(module).__name__}.", field="model")
+        raise InvalidRequest(f"The model should be a torch.nn.Module, but is of type {type(module).__name__}.", field="model")
     if isinstance(module, torch.jit.ScriptModule):
         raise InvalidRequest("A TorchScript module cannot be moved; give the nn.Module that it was made from.", field="model")
     named = dict(module.named_parameters())

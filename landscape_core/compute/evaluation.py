@@ -72,8 +72,7 @@ class Evaluator:
         self._x = [tensor.numpy() for tensor in x]
         self._y = None if y is None else [tensor.numpy() for tensor in y]
         convolutional, ours = any(p.dim() == 4 for p in module.parameters()), own is None
-        self._batch = CONVOLUTION_BATCH if convolutional else PERCEPTRON_BATCH
-        self._loss = per_example(request.loss)
+        self._loss, self._batch = per_example(request.loss), CONVOLUTION_BATCH if convolutional else PERCEPTRON_BATCH
         try:
             flat = ours and not convolutional
             self._batches = Batches(examples, request.data, self._device, flat=flat, channels_last=ours)
@@ -208,7 +207,7 @@ class Evaluator:
         """Passes when the network gives one row of classes for each example."""
         x, _ = self._batches.take(0, min(2, self.examples))
         outputs, least = self._plane.module(x), self._facts.classes
-        found = tuple(outputs.shape) if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
+        found = tuple(outputs.shape) if isinstance(outputs, Tensor) else f"something of type {type(outputs).__name__}"
         if not isinstance(outputs, Tensor) or outputs.dim() != 2 or len(outputs) != len(x) or outputs.shape[1] < least:
             raise InvalidRequest(
                 f"{self.request.architecture.name} should give outputs of shape ({len(x)}, {least} or more) for inputs "

@@ -45,7 +45,8 @@ class OwnBatches:
     def __init__(self, batches: Iterable[Any], device: torch.device) -> None:
         if not isinstance(batches, Iterable):
             raise InvalidRequest(
-                f"The batches should be an iterable of (inputs, targets), but are a {type(batches).__name__}.", field="batches"
+                f"The batches should be an iterable of (inputs, targets), but are of type {type(batches).__name__}.",
+                field="batches",
             )
         self._device, self._source = device, batches
         self._kept: list[OwnBatch] | None = None
@@ -83,7 +84,7 @@ def checked_batch(item: Any) -> OwnBatch:
         InvalidRequest: It is something else, or the number of its examples cannot be told.
     """
     if not isinstance(item, tuple | list) or len(item) != 2:
-        came = f"{len(item)} things" if isinstance(item, tuple | list) else f"a {type(item).__name__}"
+        came = f"{len(item)} things" if isinstance(item, tuple | list) else f"something of type {type(item).__name__}"
         raise InvalidRequest(
             f"Each batch should be a pair (inputs, targets), but {came} came; write ((b['x'], b['y']) for b in batches).",
             field="batches",

@@ -143,7 +143,7 @@ class _Sums:
 
 def _check_loss(loss_fn: Any) -> None:
     if not callable(loss_fn):
-        raise InvalidRequest(f"loss_fn should be a function of outputs and targets, but is a {type(loss_fn).__name__}.")
+        raise InvalidRequest(f"loss_fn should be a function of outputs and targets, but is of type {type(loss_fn).__name__}.")
     if getattr(loss_fn, "reduction", None) == "sum":
         raise InvalidRequest('loss_fn sums over a batch; give it reduction="none" (or "mean").', field="loss_fn")
 

@@ -79,7 +79,9 @@ def load_own(made: object, tensors: Mapping[str, np.ndarray], name: str) -> nn.M
         InvalidRequest: It is no `torch.nn.Module`, or its names and shapes are not exactly the file's.
     """
     if not isinstance(made, nn.Module):
-        raise InvalidRequest(f"{name} should give a torch.nn.Module, but gave a {type(made).__name__}.", field="architecture")
+        raise InvalidRequest(
+            f"{name} should give a torch.nn.Module, but gave something of type {type(made).__name__}.", field="architecture"
+        )
     expected = {key: tuple(tensor.shape) for key, tensor in made.state_dict().items()}
     count, words = differences(expected, {key: tuple(array.shape) for key, array in tensors.items()})
     if count:
