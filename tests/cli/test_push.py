@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -12,8 +14,10 @@ import httpx
 import numpy as np
 import pytest
 
+import landscape_core as lc
 from cli.main import main
 from landscape_core import formats
+from landscape_core.errors import InvalidRequest, PushFailed, SurfaceRejected
 from landscape_core.requests import ArchitectureSpec, Axis, DataSlice, Grid, PlaneSpec, RandomDirection, SurfaceRequest
 from landscape_core.results import Surface
 
@@ -68,6 +72,25 @@ def test_the_server_s_refusal_is_passed_on(tmp_path, atlas):
     assert run.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
+def test_what_was_computed_in_python_gets_a_link(atlas, surface):
+    """A surface without a request, and one of a network that no server knows, are shown like any other."""
+    own = ArchitectureSpec(name="mine.py:build", options={"code": "0" * 16})
+    assert surface.request is not None
+    computed = [
+        replace(surface, request=None, provenance={"source": "landscape_core.landscape", "model": "Net"}),
+        replace(surface, request=surface.request.model_copy(update={"architecture": own})),
+    ]
+    for index, each in enumerate(computed):
+        link = lc.push(each, f"{atlas}/", token="for-a-proxy", name=f"mine {index}")
+        shown = httpx.get(f"{atlas}/api/v1/shares/{link.rpartition('/')[2]}").json()["surface"]
+        assert shown["state"] == "finished"
+        assert shown["title"] == f"mine {index}"
+        assert shown["provenance"] == each.provenance
+        assert (shown["request"] is None) == (each.request is None)
+        assert httpx.get(link).status_code == 200
+
+
 @pytest.fixture
 def stranger() -> Iterator[str]:
     """The address of a web server that is no Loss Atlas."""
@@ -107,3 +130,45 @@ def test_what_is_no_server_and_no_surface(tmp_path: Path, surface, stranger, fre
     assert "There is no file" in _said(capfd, 2, tmp_path / "none.npz", "--server", stranger)
     assert "takes surfaces as .npz or .h5" in _said(capfd, 2, tmp_path / "bowl.csv", "--server", stranger)
     assert "Missing option '--server'" in _said(capfd, 2, file)
+
+
+@pytest.fixture
+def guarded() -> Iterator[str]:
+    """The address of a proxy that wants to know who comes, and repeats what it was told."""
+
+    class Proxy(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(401)
+            self.end_headers()
+            said = {"error": {"code": "unauthorised", "message": f"{self.headers['authorization']} came."}}
+            self.wfile.write(json.dumps(said).encode())
+
+        def log_message(self, *_: object) -> None:
+            """Says nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Proxy) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_token_is_sent_as_bearer_and_none_if_there_is_none(surface, guarded):
+    with pytest.raises(SurfaceRejected, match=r"^Bearer secret-1 came\.$"):
+        lc.push(surface, guarded, token="secret-1")
+    with pytest.raises(SurfaceRejected, match=r"^None came\.$"):
+        lc.push(surface, guarded)
+    for token in ("", " a", "a\nX-Other: b", "ä"):
+        with pytest.raises(InvalidRequest, match="printable ASCII"):
+            lc.push(surface, guarded, token=token)
+
+
+def test_where_nothing_can_be_pushed_to(surface, free_port):
+    with pytest.raises(InvalidRequest, match="begins with http"):
+        lc.push(surface, "atlas.example")
+    with pytest.raises(InvalidRequest, match=r"such as https://atlas\.example"):
+        lc.push(surface, "http://[::1")
+    with pytest.raises(PushFailed, match="cannot be reached"):
+        lc.push(surface, f"http://127.0.0.1:{free_port}")
