@@ -194,7 +194,11 @@ class _Measure:
         """The loss of each example, or a scalar; and whether each was classified rightly, if that can be known."""
         outputs = outputs_for(self._module, batch.inputs)
         loss = self._loss_fn(outputs, batch.targets)
-        loss = loss if isinstance(loss, Tensor) else torch.as_tensor(loss)
+        if not isinstance(loss, Tensor | np.ndarray | np.number | float | int):
+            raise InvalidRequest(
+                f"loss_fn should give a tensor, but gave something of type {type(loss).__name__}.", field="loss_fn"
+            )
+        loss = torch.as_tensor(loss)
         if tuple(loss.shape) not in {(), (batch.examples,)} or loss.is_complex():
             raise InvalidRequest(
                 f"loss_fn should give a scalar, or the loss of each of the batch's {batch.examples:,} examples, but gave "
@@ -228,6 +232,7 @@ def _check_same(first: _Sums, second: _Sums) -> None:
 def _stages(measure: _Measure, grid: Grid, progress: Callable[[float], None]) -> Iterator[Surface]:
     """Whole surfaces on grids from coarse to full, each of which contains the one before; at least one."""
     alphas, betas = grid.x.coordinates, np.zeros(1) if grid.y is None else grid.y.coordinates
+    done = 0
     examples, losses, squares, correct = np.zeros(grid.shape, np.int64), *(np.full(grid.shape, np.nan) for _ in range(3))
     for rows, columns in refined_grids(*grid.shape, COARSE_POINTS):
         for row, column in product(rows, columns):
@@ -236,7 +241,8 @@ def _stages(measure: _Measure, grid: Grid, progress: Callable[[float], None]) ->
             sums = measure.at(float(alphas[column]), float(betas[row]))
             examples[row, column], losses[row, column] = sums.examples, sums.losses
             squares[row, column], correct[row, column] = sums.squares, sums.correct
-            progress(np.count_nonzero(examples) / grid.cells)
+            done += 1
+            progress(done / grid.cells)
         part = np.ix_(rows, columns)
         known = np.isfinite(correct[part])
         right = np.where(known, correct[part], 0).astype(np.int64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import sys
 from pathlib import Path
 
@@ -228,6 +229,18 @@ def test_the_traceback_is_shown_on_demand(said):
     assert "Traceback (most recent call last)" in err
     assert 'mine.py", line 2, in build' in err
     assert err.splitlines()[-1] == "lossatlas: mine.py, line 4: KeyError: 'deep'."
+
+
+def test_inspect_says_how_to_bring_a_network(tmp_path, net, capfd):
+    tensors = {"layers.0.weight": np.ones((3, 1, 3, 3), np.float32), "head.weight": np.ones((10, 27), np.float32)}
+    save_file(tensors, tmp_path / "odd.safetensors")
+    assert main(["inspect", str(tmp_path / "odd.safetensors")]) == 0
+    words = shlex.split(capfd.readouterr().out.splitlines()[-1])
+    assert words[:2] == ["lossatlas", "compute"]
+    words[words.index("--architecture") + 1] = f"{net}:build"
+    words[words.index("--dataset") + 1] = "fashion-mnist-sample"
+    assert main(words[1:]) == 2
+    assert "The checkpoint does not fit net.py:build: the file lacks" in capfd.readouterr().err
 
 
 def test_code_is_not_overwritten_by_its_surface(tmp_path, net, capfd):

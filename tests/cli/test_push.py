@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -91,16 +92,16 @@ def test_what_was_computed_in_python_gets_a_link(atlas, surface):
         assert httpx.get(link).status_code == 200
 
 
-@pytest.fixture
-def stranger() -> Iterator[str]:
-    """The address of a web server that is no Loss Atlas."""
+@contextmanager
+def _answering(status: int, answer: Callable[[Message], str]) -> Iterator[str]:
+    """The address of a web server that answers every POST so, by what its headers say."""
 
     class Pages(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["content-length"]))
-            self.send_response(200)
+            self.send_response(status)
             self.end_headers()
-            self.wfile.write(b"<html>hello</html>")
+            self.wfile.write(answer(self.headers).encode())
 
         def log_message(self, *_: object) -> None:
             """Says nothing."""
@@ -111,6 +112,13 @@ def stranger() -> Iterator[str]:
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def stranger() -> Iterator[str]:
+    """The address of a web server that is no Loss Atlas."""
+    with _answering(200, lambda _headers: "<html>hello</html>") as address:
+        yield address
 
 
 def _said(capfd: pytest.CaptureFixture[str], code: int, *words: object) -> str:
@@ -135,24 +143,9 @@ def test_what_is_no_server_and_no_surface(tmp_path: Path, surface, stranger, fre
 @pytest.fixture
 def guarded() -> Iterator[str]:
     """The address of a proxy that wants to know who comes, and repeats what it was told."""
-
-    class Proxy(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["content-length"]))
-            self.send_response(401)
-            self.end_headers()
-            said = {"error": {"code": "unauthorised", "message": f"{self.headers['authorization']} came."}}
-            self.wfile.write(json.dumps(said).encode())
-
-        def log_message(self, *_: object) -> None:
-            """Says nothing."""
-
-    with HTTPServer(("127.0.0.1", 0), Proxy) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    said = '{"error": {"code": "unauthorised", "message": "%s came."}}'
+    with _answering(401, lambda headers: said % headers["authorization"]) as address:
+        yield address
 
 
 def test_a_token_is_sent_as_bearer_and_none_if_there_is_none(surface, guarded):

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 import landscape_core as lc
-from landscape_core.compute import Examples, compute_surface, draw, load, prepare, reference_surface
+from landscape_core.compute import compute_surface, draw, load, prepare, reference_surface
 from landscape_core.compute import own_batches as keeping
 from landscape_core.requests import Normalisation, PlaneSpec, RandomDirection
 from landscape_core.results import MEASURED, NOT_FINITE
@@ -72,18 +72,6 @@ def test_a_quadratic_is_met_in_closed_form():
     assert np.isnan(surface.accuracy).all()
     assert (surface.state == MEASURED).all()
     assert surface.provenance["plane"]["x"]["kind"] == "given"
-
-
-@pytest.fixture
-def rows() -> Examples:
-    rng = np.random.default_rng(0)
-    return Examples.from_arrays(rng.normal(size=(300, 12)).astype(np.float32), rng.integers(0, 4, 300))
-
-
-@pytest.fixture
-def images() -> Examples:
-    rng = np.random.default_rng(1)
-    return Examples.from_arrays(rng.integers(0, 256, (90, 9, 8, 3), np.uint8), rng.integers(0, 4, 90).astype(np.uint8))
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,7 @@ def test_batches(batches, sentence):
         (nn.CrossEntropyLoss(reduction="sum"), 'give it reduction="none"'),
         (lambda out, _: out, "the loss of each of the batch's 5 examples, but gave torch.float32 of shape (5, 3)"),
         (lambda out, _: out.sum(dim=0), "of shape (3,)"),
+        (lambda out, _: None, "loss_fn should give a tensor, but gave something of type NoneType"),
         (lambda out, _: out.sum().to(torch.complex64), "but gave torch.complex64 of shape ()"),
     ],
 )
