@@ -91,7 +91,9 @@ class ActiveSurface:
             problem: Why, in a sentence.
             retry: Whether trying again can help.
         """
-        if self.is_over or not 0 <= unit < len(self.accumulation.plan.units) or self.accumulation.is_done(unit):
+        if self.is_over or not 0 <= unit < len(self.accumulation.plan.units):
+            return
+        if self.accumulation.is_done(unit) or self._is_there(unit):  # stored, and lost only the word of it
             return
         self._outstanding.discard(unit)
         attempts = self._attempts[unit] = self._attempts.get(unit, 0) + 1
@@ -203,6 +205,9 @@ class ActiveSurface:
 
     def _save_stage(self, speed: float | None) -> None:
         """Stores the latest whole surface, then says so: in the database, then to whoever follows."""
+        if not self._is_ours():
+            self.is_over = True
+            return
         surface = self.accumulation.surface(self._provenance())
         surface.provenance["not_finite"] = surface.not_finite
         self._services.blobs.put(surface_key(self.id), npz.dump(surface))
@@ -214,6 +219,12 @@ class ActiveSurface:
         if self._save(**values):
             self._told_done, self._told_at = self.accumulation.done, time.monotonic()
             self._publish("surface", StageSnapshot.of(surface).event(self._progress(speed), "running"))
+
+    def _is_ours(self) -> bool:
+        """Whether the surface is still wanted, and nobody has got further: two collect for a while if one was suspended."""
+        with self._services.database.reading() as session:
+            row = session.get(SurfaceRow, self.id)
+        return row is not None and row.state in {"queued", "running"} and row.stage <= self.accumulation.stage
 
     def _finish(self, surface: Surface) -> None:
         provenance = json.dumps(surface.provenance, allow_nan=False)
@@ -234,6 +245,8 @@ class ActiveSurface:
         """Changes the row, unless the surface was cancelled or deleted meanwhile."""
         values = {"state": "running", "measured": json.dumps(self._measured), **values}
         wanted = (SurfaceRow.id == self.id) & SurfaceRow.state.in_(("queued", "running"))
+        if "stage" in values:
+            wanted &= SurfaceRow.stage <= values["stage"]
         with self._services.database.writing() as session:
             result = session.execute(update(SurfaceRow).where(wanted).values(**values))
         changed = isinstance(result, CursorResult) and result.rowcount > 0

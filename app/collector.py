@@ -24,8 +24,9 @@ import time
 from collections import Counter
 from typing import Any
 
+from pydantic import ValidationError
 from redis.exceptions import RedisError
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.exc import OperationalError
 
 from app.active import ActiveSurface
@@ -43,6 +44,8 @@ HEAR_MS = 250
 
 UNITS_PER_WORKER, UNITS_MORE = 3, 4
 """Units that wait or are computed at a time; more would only delay what is asked for later."""
+
+UNREADABLE = "The surface was asked for in another release of Loss Atlas; delete it and ask again."
 
 UNIT_JOB = re.compile(r"unit-([0-9a-f]{64})-(\d+)-\d+")
 
@@ -121,7 +124,12 @@ class Collector:
 
     def _step(self) -> None:
         for stream_id, announcement in self._queue.results(self._heard, HEAR_MS):
-            self._hear(announcement)
+            try:
+                self._hear(announcement)
+            except (RedisError, OperationalError, OSError):
+                raise  # it is heard again once they answer
+            except Exception:
+                log.exception("passed over an announcement; what it was about is found by the sweep")
             self._heard = stream_id
         clock = time.monotonic()
         if clock - self._looked_at >= LOOK_EVERY_S:
@@ -162,11 +170,25 @@ class Collector:
             ids = session.scalars(select(SurfaceRow.id).where(wanted).order_by(SurfaceRow.created)).all()
             fresh = session.scalars(select(SurfaceRow).where(wanted, SurfaceRow.id.not_in(self._active))).all()
         for row in fresh:
-            self._active[row.id] = ActiveSurface(self._services, row)
+            self._take_up(row)
+            if not self._lead():
+                return
         self._active = {name: self._active[name] for name in ids if name in self._active}
+
+    def _take_up(self, row: SurfaceRow) -> None:
+        """Begins or goes on with a surface; one that this release cannot read is given up, and no other suffers."""
+        try:
+            self._active[row.id] = ActiveSurface(self._services, row)
+        except ValidationError as error:
+            log.warning("%s cannot be taken up: %s", row.id, error.errors(include_input=False, include_url=False)[:3])
+            with self._services.database.writing() as session:
+                session.execute(update(SurfaceRow).where(SurfaceRow.id == row.id).values(state="failed", problem=UNREADABLE))
 
     def _sweep(self) -> None:
         """Finds what was lost: jobs of dead workers, jobs that Redis forgot, results that nobody announced."""
+        for name in self._queue.cancelled(self._active):
+            if self._services.is_wanted(name):  # the database decides; Redis kept a word that was taken back
+                self._queue.uncancel(name)
         deaths = Counter(self._queue.clean_abandoned())
         for job in deaths:
             found = UNIT_JOB.fullmatch(job)

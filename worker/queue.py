@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import threading
 import time
 from collections.abc import AsyncIterator, Iterable
@@ -53,6 +54,9 @@ _RESULTS_KEPT = 10_000
 _EVENTS_KEPT = 512
 _EVENT_BYTES_KEPT = 32 << 20
 _EVENTS_TTL_S = 86_400
+_ENDED_TTL_S = 300
+_CANCELLED_S = 86_400
+"""How long workers are told to leave a surface alone: far longer than any of its units waits in a queue."""
 
 log = logging.getLogger(__name__)
 Model = TypeVar("Model", Announcement, WorkerStatus)
@@ -154,11 +158,17 @@ class WorkQueue:
 
     def cancel(self, surface: str) -> None:
         """Workers leave the surface alone from now on; one that is at it stops after the batch in hand."""
-        self.redis.set(cancel_key(surface), b"1")
+        self.redis.set(cancel_key(surface), b"1", ex=_CANCELLED_S)
 
     def uncancel(self, surface: str) -> None:
         """Workers may work on the surface again."""
         self.redis.delete(cancel_key(surface))
+
+    def cancelled(self, surfaces: Iterable[str]) -> list[str]:
+        """Those of the surfaces that are to be left alone."""
+        asked = list(surfaces)
+        keys: Any = self.redis.mget([cancel_key(surface) for surface in asked]) if asked else []
+        return [surface for surface, key in zip(asked, keys, strict=True) if key is not None]
 
     def is_cancelled(self, surface: str) -> bool:
         """Whether the surface is to be left alone."""
@@ -212,7 +222,8 @@ class WorkQueue:
     def publish_event(self, surface: str, event: str, data: dict[str, Any]) -> str:
         """Tells whoever follows the surface; gives the stream id, which is the SSE id.
 
-        The last 512 events are kept for a day, fewer if they are large: each must be understandable by itself.
+        The last 512 events are kept for a day, fewer if they are large: each must be understandable by itself. After the
+        event "end" all are kept for five minutes: whoever comes later is told from the record.
         """
         text = json.dumps(data, separators=(",", ":"), allow_nan=False)
         kept = max(8, min(_EVENTS_KEPT, _EVENT_BYTES_KEPT // len(text)))
@@ -220,7 +231,7 @@ class WorkQueue:
         fields: dict[Any, Any] = {"event": event, "data": text}
         with self.redis.pipeline() as pipeline:
             pipeline.xadd(key, fields, maxlen=kept, approximate=kept == _EVENTS_KEPT)
-            pipeline.expire(key, _EVENTS_TTL_S)
+            pipeline.expire(key, _ENDED_TTL_S if event == "end" else _EVENTS_TTL_S)
             return str(pipeline.execute()[0].decode())
 
     def last_event_id(self, surface: str) -> str:
@@ -259,6 +270,12 @@ class WorkQueue:
             for entry in entries:
                 pipeline.exists(Execution.from_composite_key(entry, self.redis).key)
             return list(zip(entries, map(bool, pipeline.execute()), strict=True))
+
+
+def surface_of(job: str) -> str | None:
+    """The surface that a job is about, by its id; None for an inspection, and for what is no id of ours."""
+    found = re.fullmatch(r"(?:unit|finish)-([0-9a-f]{64})(?:-\d+-\d+)?", job)
+    return found and found[1]
 
 
 def _intake_id(kind: Kind, sha: str) -> str:

@@ -82,7 +82,6 @@ class Tasks:
         should_stop = self._should_stop(surface)
         if should_stop():
             raise Cancelled("The computation was cancelled.")
-        self._vitals.surface = surface
         computed = not self._is_stored(surface, index, unit.cells)
         if computed:
             evaluator = self._inputs.evaluator(surface)
@@ -234,7 +233,10 @@ def _told(error: Exception) -> dict[str, Any]:
     if isinstance(error, LandscapeError):
         return {"problem": str(error), "retry": isinstance(error, ComputationFailed)}
     if isinstance(error, DamagedBlob):
-        return {"problem": "A stored file is damaged (its checksum does not match); upload it again.", "retry": False}
+        return {
+            "problem": "A stored file was damaged (its checksum did not match) and is removed; upload it again.",
+            "retry": False,
+        }
     if isinstance(error, MemoryError):
         return {"problem": "The worker's memory did not suffice; ask for fewer examples.", "retry": True}
     reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__

@@ -29,7 +29,7 @@ from rq.worker import WorkerStatus as RqState
 
 from worker.allowlist import AllowListedJob
 from worker.job import WorkerStatus
-from worker.queue import QUEUES, WORKER_TTL_S, WorkQueue
+from worker.queue import QUEUES, WORKER_TTL_S, WorkQueue, surface_of
 from worker.settings import WorkerSettings
 
 BEAT_S = 2.0
@@ -215,6 +215,7 @@ class WarmWorker(SimpleWorker):
     def execute_job(self, job: Job, queue: Queue) -> None:
         """Runs a job here, with the heart keeping it alive."""
         execution = self.prepare_execution(job)
+        self._vitals.surface = surface_of(job.id)
         self._heart.begin(self, job, queue, execution)
         try:
             self.perform_job(job, queue, execution)

@@ -98,9 +98,10 @@ def router(services: Services) -> APIRouter:  # noqa: C901  # fourteen routes of
         return downloads.directions(services, surface_id)
 
     @routes.post("/surfaces/{surface_id}/shares", status_code=201, tags=["links"])
-    def create_share(surface_id: str, wish: ShareWish) -> ShareInfo:
+    def create_share(surface_id: str, wish: ShareWish | None = None) -> ShareInfo:
         """Makes a link that opens this surface in one view, read only. This answer alone holds its token."""
-        return services.create_share(surface_id, wish.view, wish.label)
+        asked = wish or ShareWish()
+        return services.create_share(surface_id, asked.view, asked.label)
 
     @routes.get("/surfaces/{surface_id}/shares", tags=["links"])
     def list_shares(surface_id: str) -> list[ShareInfo]:

@@ -87,7 +87,7 @@ class Services(Imports, Shares):
             answers["database"] = True
         except SQLAlchemyError:
             pass
-        status = "ok" if all(answers.values()) else "degraded" if answers["database"] else "unavailable"
+        status = "ok" if all(answers.values()) else "degraded"
         return {"status": status, **answers, "workers": workers, "version": version("loss-atlas")}
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ from app.database import SurfaceRow, now
 from app.schemas import SurfaceInfo
 from app.services.parts import shown_name
 from app.services.surfaces import Surfaces
-from app.services.uploads import digest_of
+from app.services.uploads import digest_of, report_from
 from landscape_core.errors import NotFound, SurfaceRejected
 from landscape_core.formats import npz
 from landscape_core.results import Surface
@@ -72,10 +72,15 @@ class Imports(Surfaces):
         """
         if problem is None:
             try:
-                problem = json.loads(self.blobs.get(report_key("surface", sha))).get("problem")
+                problem = report_from(self.blobs.get(report_key("surface", sha))).get("problem")
             except NotFound:
                 return False
-        surface = None if problem is not None else npz.load(self.blobs.get(surface_key(sha)))
+        surface = None
+        if problem is None:
+            try:
+                surface = npz.load(self.blobs.get(surface_key(sha)))
+            except (NotFound, SurfaceRejected) as error:
+                problem = f"What was read of the file is damaged ({error}); import it again."
         with self.database.writing() as session:
             row = session.get(SurfaceRow, sha)
             if row is None or row.origin != "imported" or row.state != "queued":

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
 
 from app.database import SurfaceRow
 from app.schemas import Progress, SurfaceInfo, SurfaceState
 from landscape_core.requests import SurfaceRequest
 from worker.job import SurfaceJob, WorkerStatus
+
+Read = TypeVar("Read", SurfaceRequest, SurfaceJob)
 
 
 def speed_of(workers: Iterable[WorkerStatus]) -> float | None:
@@ -31,8 +35,8 @@ def progress_of(row: SurfaceRow, speed: float | None) -> Progress:
         speed: Multiply-accumulates per second that are spent on it; None if not known.
     """
     left = None
-    if row.state in {"queued", "running"} and row.job is not None and speed is not None:
-        job = SurfaceJob.model_validate_json(row.job)
+    job = _read(SurfaceJob, row.job)
+    if row.state in {"queued", "running"} and job is not None and speed is not None:
         total = job.macs_per_example * job.request.grid.cells * (job.request.data.examples or 0)
         left = seconds((1.0 - row.done) * total, speed)
     return Progress(done=row.done, stage=row.stage, stages=row.stages, examples=row.examples, seconds_left=left)
@@ -47,13 +51,21 @@ def surface_info(row: SurfaceRow, progress: Progress) -> SurfaceInfo:
         problem=row.problem,
         origin=row.origin,  # type: ignore[arg-type]
         checkpoint_name=row.checkpoint_name,
-        request=None if row.request is None else SurfaceRequest.model_validate_json(row.request),
+        request=_read(SurfaceRequest, row.request),
         progress=progress,
         provenance=json.loads(row.provenance),
         preview=row.finishing,  # type: ignore[arg-type]
         created=row.created,
         finished=row.finished,
     )
+
+
+def _read(model: type[Read], text: str | None) -> Read | None:
+    """What was stored; None if nothing was, or by a release that this one does not understand."""
+    try:
+        return None if text is None else model.model_validate_json(text)
+    except ValidationError:
+        return None
 
 
 def end_event(state: SurfaceState, problem: str | None = None) -> dict[str, Any]:

@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from itertools import islice
-from typing import Any
 
-from pydantic import ValidationError
 from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError
 
 from app.accumulation import Accumulation
 from app.database import ShareRow, SurfaceRow, UnitRow
 from app.errors import Conflict, TooMany
-from app.schemas import CostEstimate, SurfaceInfo
-from app.services.checkpoints import Checkpoints
-from app.services.datasets import Datasets
-from app.services.progress import end_event, progress_of, seconds, speed_of, surface_info
+from app.schemas import SurfaceInfo
+from app.services.jobs import Jobs
+from app.services.progress import end_event, progress_of, speed_of, surface_info
 from app.snapshots import StageSnapshot
-from landscape_core import catalogue
-from landscape_core.errors import NotFound
+from landscape_core.errors import NotFound, SurfaceRejected
 from landscape_core.formats import npz
 from landscape_core.requests import SurfaceRequest
 from landscape_core.results import Surface
 from worker.blobs import job_key, surface_key, surface_prefix
 from worker.job import SurfaceJob, events_stream
-
-DEFAULT_UNIT_MACS = 20_000_000_000
-"""Work of one unit while no worker has measured its speed: about half a second of a ResNet on two cores."""
-
-UNIT_S = 1.0
-"""How long one unit is to take."""
 
 MOST_ACTIVE = 100
 """Most surfaces that are computed or wait at a time."""
@@ -37,11 +28,10 @@ MOST_ACTIVE = 100
 FIRST_UNITS = 8
 """Units that are enqueued at once; the collector enqueues the others."""
 
-INFER = "infer"
-"""The architecture that stands for the best of a checkpoint's candidates."""
+log = logging.getLogger(__name__)
 
 
-class Surfaces(Checkpoints, Datasets):
+class Surfaces(Jobs):
     """All about surfaces."""
 
     def surfaces(self) -> list[SurfaceInfo]:
@@ -70,24 +60,11 @@ class Surfaces(Checkpoints, Datasets):
             raise NotFound(f"There is no surface {surface_id[:80]!r}.")
         return row
 
-    def estimate(self, request: SurfaceRequest) -> CostEstimate:
-        """What a request will cost on the workers that are there.
-
-        Raises:
-            InvalidRequest: It cannot be computed.
-        """
-        job = self._prepared(request)[0]
-        accumulation = Accumulation(job)
-        first = accumulation.plan.stages[0]
-        speed = speed_of(self.workers())
-        first_macs = len(first.rows) * len(first.columns) * first.stop * job.macs_per_example
-        return CostEstimate(
-            cells=job.request.grid.cells,
-            examples=accumulation.plan.stages[-1].stop,
-            macs=float(accumulation.total_macs),
-            seconds=seconds(accumulation.total_macs, speed),
-            first_surface_seconds=seconds(first_macs, speed),
-        )
+    def is_wanted(self, surface_id: str) -> bool:
+        """Whether a surface is to be computed."""
+        with self.database.reading() as session:
+            state = session.scalar(select(SurfaceRow.state).where(SurfaceRow.id == surface_id))
+        return state in {"queued", "running"}
 
     def request_surface(self, request: SurfaceRequest) -> tuple[SurfaceInfo, bool]:
         """Asks for a surface: the one that is there, or a new one. A cancelled or failed one goes on.
@@ -102,6 +79,10 @@ class Surfaces(Checkpoints, Datasets):
             InvalidRequest: It cannot be computed; the field is named.
             TooMany: As many surfaces as may be are waiting.
         """
+        with self.database.reading() as session:
+            known = session.get(SurfaceRow, request.digest)
+        if known is not None and known.state in {"queued", "running", "finished"}:
+            return self._infos([known])[0], False  # even if its checkpoint is gone
         job, title, checkpoint_name = self._prepared(request)
         with self.database.reading() as session:
             row = session.get(SurfaceRow, job.surface)
@@ -158,13 +139,14 @@ class Surfaces(Checkpoints, Datasets):
 
         Raises:
             NotFound: There is none of this id.
-            Conflict: It is finished, or was not computed here.
+            Conflict: It is finished (and its values can be read), or was not computed here.
             TooMany: As many surfaces as may be are waiting.
         """
         row = self.surface_row(surface_id)
         if row.state in {"queued", "running"}:
             return self._infos([row])[0]
-        if row.state == "finished" or row.job is None:
+        finished = row.state == "finished" and self.snapshot(surface_id) is not None
+        if finished or row.job is None:
             raise Conflict(
                 "The surface is finished; there is nothing to go on with."
                 if row.state == "finished"
@@ -184,6 +166,8 @@ class Surfaces(Checkpoints, Datasets):
             if fresh is None:
                 raise NotFound(f"There is no surface {surface_id[:80]!r}.")
             fresh.state, fresh.problem = "queued", None
+            if row.state == "finished":
+                fresh.stage, fresh.done = 0, 0.0
         return self.surface(surface_id)
 
     def delete_surface(self, surface_id: str) -> None:
@@ -221,7 +205,7 @@ class Surfaces(Checkpoints, Datasets):
             raise NotFound(f"The surface has no values {when}; there are some once its first stage is complete.") from None
 
     def snapshot(self, surface_id: str) -> StageSnapshot | None:
-        """The latest whole surface as it is shown; None if there is none yet.
+        """The latest whole surface as it is shown; None if there is none yet, or its file is damaged.
 
         Raises:
             NotFound: There is no such surface.
@@ -231,44 +215,9 @@ class Surfaces(Checkpoints, Datasets):
             return StageSnapshot.of(npz.load(self.blobs.get(surface_key(surface_id))), max(1, row.stages))
         except NotFound:
             return None
-
-    def _prepared(self, request: SurfaceRequest) -> tuple[SurfaceJob, str, str]:
-        """The job of a request, known to be computable; its title; the checkpoint's name.
-
-        Raises:
-            InvalidRequest: It is not computable.
-        """
-        row, report = self.checkpoint_report(request.checkpoint)
-        architecture = request.architecture
-        if architecture.name == INFER:
-            architecture = report.candidates[0].architecture
-        facts = self.dataset_facts(request.data.dataset)
-        examples = request.data.examples or facts.splits.get(request.data.split)
-        update: dict[str, Any] = {
-            "architecture": catalogue.canonical(architecture),
-            "data": request.data.model_copy(update={"examples": examples}),
-        }
-        request = request.model_copy(update=update)
-        catalogue.check_request(request, report.shapes, facts)
-        self.check_directions(request.plane)
-        macs = max(1, catalogue.macs_per_example(request.architecture, report.shapes, facts.shape))
-        workers = [w.macs_per_second for w in self.workers() if w.macs_per_second]
-        unit_macs = int(UNIT_S * min(workers)) if workers else DEFAULT_UNIT_MACS
-        job = SurfaceJob(surface=request.digest, request=request, macs_per_example=macs, unit_macs=max(1, unit_macs))
-        return job, f"{request.architecture} on {facts.title}"[:255], row.filename
-
-    def _stored(self, job: SurfaceJob) -> SurfaceJob:
-        """The job as workers find it: one that was stored for this surface before, or this one.
-
-        A worker may remember the units of a surface that was deleted, so they stay the same when it is asked for again.
-        """
-        text = job.canonical_json().encode()
-        if not self.blobs.put_if_absent(job_key(job.surface), text):
-            try:
-                return SurfaceJob.model_validate_json(self.blobs.get(job_key(job.surface)))
-            except ValidationError:
-                self.blobs.put(job_key(job.surface), text)
-        return job
+        except SurfaceRejected as error:
+            log.warning("the values of %s are damaged: %s", surface_id, error)
+            return None
 
     def _check_room(self) -> None:
         if (count := self._active()) >= MOST_ACTIVE:

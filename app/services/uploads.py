@@ -85,7 +85,7 @@ class Uploads(Parts):
         report: dict[str, Any] = {"problem": problem}
         if problem is None:
             try:
-                report = json.loads(self.blobs.get(report_key(kind, sha)))
+                report = report_from(self.blobs.get(report_key(kind, sha)))
             except NotFound:
                 return False
         with self.database.writing() as session:
@@ -118,6 +118,15 @@ class Uploads(Parts):
         canonical = canonical_key(kind, sha)
         for key in (canonical, digest_key(canonical), report_key(kind, sha), quarantine_key(kind, sha)):
             self.blobs.delete(key)
+
+
+def report_from(text: bytes) -> dict[str, Any]:
+    """What an inspection found; a problem if that cannot be read."""
+    try:
+        report = json.loads(text)
+    except ValueError:
+        report = None
+    return report if isinstance(report, dict) else {"problem": "The report on the file is damaged; upload the file again."}
 
 
 def digest_of(path: Path) -> str:

@@ -156,11 +156,13 @@ def provenance_text(surface: Surface) -> str:
 
 
 def without_nan(value: Any) -> Any:
-    """The same JSON-able value with null in place of every float that is not finite."""
+    """The same JSON-able value; floats that are not finite become null, and lone surrogates, which no text can hold, "?"."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {str(key): without_nan(item) for key, item in value.items()}
+        return {without_nan(str(key)): without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [without_nan(item) for item in value]
     return value

@@ -121,11 +121,11 @@ class Hands:
     def say(self, announcement: Announcement) -> None:
         self.queue.announce(announcement)
 
-    def work_until_idle(self, surface: str, twice: bool = False, shuffle: bool = False, seconds: float = 40) -> None:
+    def work_until_idle(self, surface: str, twice: bool = False, shuffle: bool = False, seconds: float = 120) -> None:
         """Does all units of a surface as they are asked for."""
         quiet_since, end = time.monotonic(), time.monotonic() + seconds
         at_hand: list[int] = []
-        while time.monotonic() < end and time.monotonic() - quiet_since < 4.5:
+        while time.monotonic() < end and time.monotonic() - quiet_since < 30:
             self.beat()
             while (unit := self.take(surface)) is not None:
                 at_hand.append(unit)

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from .hands import Hands
+from tests.app.hands import Hands
 
 
 @pytest.fixture

@@ -20,9 +20,8 @@ from app.services import Services
 from app.services import surfaces as surfaces_module
 from app.settings import AppSettings
 from landscape_core.errors import InvalidRequest
-
-from .hands import Hands
-from .test_uploads import TUS, metadata
+from tests.app.hands import Hands
+from tests.app.test_uploads import TUS, metadata
 
 
 @pytest.fixture

@@ -79,7 +79,7 @@ def test_a_websocket_from_another_site_is_refused(site):
         (b'{"view": ' + b'{"a": ' * 50_000 + b"1" + b"}" * 50_001, 400, "bad_request"),
         (b"x" * 1_000_001, 413, "too_large"),
         (b"not json", 422, "invalid_request"),
-        (b"", 422, "invalid_request"),
+        (b"", 404, "not_found"),
         (b"3", 422, "invalid_request"),
         (b'{"view": {"camera": {"eye": {"x": NaN, "y": 1, "z": 1}}}}', 422, "invalid_request"),
         (b'{"view": {"camera": {"eye": {"x": 1e999, "y": 1, "z": 1}}}}', 422, "invalid_request"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import http.client
 import os
@@ -162,7 +163,8 @@ def test_wrong_offsets_and_two_writers_at_once(small):
     with ThreadPoolExecutor() as pool:
         others = [pool.submit(patch, small, location, 0, content) for _ in range(3)]
         statuses = sorted(future.result().status_code for future in others)
-    connection.send(content[1000:])
+    with contextlib.suppress(ConnectionError):  # if one of the others was first, this one is refused unread
+        connection.send(content[1000:])
     first = connection.getresponse().status
     assert sorted([first, *statuses]) == [204, 409, 409, 409]
     connection.close()

@@ -20,8 +20,7 @@ from landscape_core import formats
 from landscape_core.catalogue import preprocessings
 from landscape_core.requests import Axis, FileDirection, RandomDirection
 from landscape_core.results import MEASURED
-
-from .running import REFERENCE, lossatlas, mlp_tensors, needs_reference, save_mlp
+from tests.cli.running import REFERENCE, lossatlas, mlp_tensors, needs_reference, save_mlp
 
 SAMPLE = ("--dataset", "fashion-mnist-sample", "--examples", 200)
 

@@ -12,8 +12,7 @@ from safetensors.numpy import save_file
 
 from app.schemas import CheckpointInfo
 from cli.inspecting import printable
-
-from .running import REFERENCE, lossatlas, mlp_tensors, needs_reference, save_mlp
+from tests.cli.running import REFERENCE, lossatlas, mlp_tensors, needs_reference, save_mlp
 
 
 class TestReferenceCheckpoints:

@@ -21,8 +21,7 @@ from landscape_core import formats
 from landscape_core.errors import InvalidRequest, PushFailed, SurfaceRejected
 from landscape_core.requests import ArchitectureSpec, Axis, DataSlice, Grid, PlaneSpec, RandomDirection, SurfaceRequest
 from landscape_core.results import Surface
-
-from .running import lossatlas as run_lossatlas
+from tests.cli.running import lossatlas as run_lossatlas
 
 
 @pytest.fixture

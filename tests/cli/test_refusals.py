@@ -15,8 +15,7 @@ import pytest
 
 from cli.main import main
 from cli.stopping import stopped_by_sigterm
-
-from .running import REFERENCE, lossatlas, needs_reference, save_mlp
+from tests.cli.running import REFERENCE, lossatlas, needs_reference, save_mlp
 
 SAMPLE = ("--dataset", "fashion-mnist-sample", "--examples", "50", "--grid", "-1:1:3x-1:1:3")
 

@@ -132,7 +132,7 @@ def test_hostile_jobs_run_nothing(
     queue.redis.rpush(queue.queues["intake"].key, "../no job", "\n", "missing")
     problem = ask()
     queue.enqueue_unit(problem.job.surface, 0, preview=False, attempt=0)
-    wait_until(lambda: blobs.exists(unit_key(problem.job.surface, 0)), 20, f"the honest job:\n{worker.log.read_text()}")
+    wait_until(lambda: any(a.kind == "unit" for a in announced(queue)), 20, f"the honest job:\n{worker.log.read_text()}")
     assert worker.process.poll() is None
     assert not canary.exists()
     assert queue.lengths() == {"intake": 0, "preview": 0, "compute": 0}
@@ -229,10 +229,12 @@ def test_a_worker_whose_parent_ends_ends_too(
     parent = subprocess.Popen([sys.executable, "-c", start], env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert parent.stdout is not None
     child = int(parent.stdout.readline())
-    wait_until(lambda: any(w.state == "idle" for w in queue.workers()), 30, "the worker is ready")
-    parent.kill()
-    parent.wait()
-    parent.stdout.close()
+    try:
+        wait_until(lambda: any(w.state == "idle" for w in queue.workers()), 30, "the worker is ready")
+    finally:
+        parent.kill()
+        parent.wait()
+        parent.stdout.close()
     wait_until(lambda: queue.workers() == [], 8, "the worker is gone")
 
     def gone() -> bool:

@@ -124,6 +124,7 @@ def test_a_checkpoint_that_rotted_is_found(vitals: Vitals, queue: WorkQueue, blo
     assert (announced.kind, announced.unit, announced.retry) == ("unit_failed", 0, False)
     assert announced.problem is not None
     assert "damaged" in announced.problem
+    assert not blobs.exists(key), "else an upload of the same file would be taken for one that is there"
 
 
 def test_a_cancelled_surface_is_left_alone(vitals: Vitals, queue: WorkQueue, blobs: BlobStore, ask: Callable[..., Any]) -> None:

@@ -203,6 +203,12 @@ def test_json_with_nan_is_refused():
         json_form.load(b'{"x": NaN}')
 
 
+@pytest.mark.parametrize("form", [npz, json_form])
+def test_half_a_character_in_the_provenance_becomes_a_question_mark(form) -> None:
+    surface = Surface(**{**vars(bowl(3, 2)), "provenance": {"a\udfff": ["x\ud800y", 1.5]}})
+    assert form.load(form.dump(surface)).provenance == {"a?": ["x?y", 1.5]}
+
+
 def test_a_deeply_nested_provenance_is_refused() -> None:
     deep = '{"a":' + "[" * 700 + "]" * 700 + "}"
     document = json.loads(json_form.dump(bowl(3, 2)))
@@ -217,3 +223,9 @@ def test_a_hostile_name_of_the_direction_file_can_be_written(name: str) -> None:
     surface = Surface(**{**vars(bowl(3, 2)), "request": None, "provenance": {"source": {"dir_file": name}}})
     again = h5.load(h5.dump(surface))
     np.testing.assert_array_equal(again.loss, surface.loss)
+
+
+def test_half_a_character_in_somebody_elses_provenance_is_mended(tmp_path: Path) -> None:
+    read = npz.load(_npz(tmp_path, provenance=np.array('{"a\\ud800": "b\\udfff"}')))
+    assert read.provenance == {"a?": "b?"}
+    json.dumps(read.provenance, ensure_ascii=False).encode()

@@ -1,0 +1,87 @@
+"""From a request to the job that workers find, and what it will cost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ValidationError
+
+from app.accumulation import Accumulation
+from app.schemas import CostEstimate
+from app.services.checkpoints import Checkpoints
+from app.services.datasets import Datasets
+from app.services.progress import seconds, speed_of
+from landscape_core import catalogue
+from landscape_core.requests import SurfaceRequest
+from worker.blobs import job_key
+from worker.job import SurfaceJob
+
+DEFAULT_UNIT_MACS = 20_000_000_000
+"""Work of one unit while no worker has measured its speed: about half a second of a ResNet on two cores."""
+
+UNIT_S = 1.0
+"""How long one unit is to take."""
+
+INFER = "infer"
+"""The architecture that stands for the best of a checkpoint's candidates."""
+
+
+class Jobs(Checkpoints, Datasets):
+    """Requests made ready."""
+
+    def estimate(self, request: SurfaceRequest) -> CostEstimate:
+        """What a request will cost on the workers that are there.
+
+        Raises:
+            InvalidRequest: It cannot be computed.
+        """
+        job = self._prepared(request)[0]
+        accumulation = Accumulation(job)
+        first = accumulation.plan.stages[0]
+        speed = speed_of(self.workers())
+        first_macs = len(first.rows) * len(first.columns) * first.stop * job.macs_per_example
+        return CostEstimate(
+            cells=job.request.grid.cells,
+            examples=accumulation.plan.stages[-1].stop,
+            macs=float(accumulation.total_macs),
+            seconds=seconds(accumulation.total_macs, speed),
+            first_surface_seconds=seconds(first_macs, speed),
+        )
+
+    def _prepared(self, request: SurfaceRequest) -> tuple[SurfaceJob, str, str]:
+        """The job of a request, known to be computable; its title; the checkpoint's name.
+
+        Raises:
+            InvalidRequest: It is not computable.
+        """
+        row, report = self.checkpoint_report(request.checkpoint)
+        architecture = request.architecture
+        if architecture.name == INFER:
+            architecture = report.candidates[0].architecture
+        facts = self.dataset_facts(request.data.dataset)
+        examples = request.data.examples or facts.splits.get(request.data.split)
+        update: dict[str, Any] = {
+            "architecture": catalogue.canonical(architecture),
+            "data": request.data.model_copy(update={"examples": examples}),
+        }
+        request = request.model_copy(update=update)
+        catalogue.check_request(request, report.shapes, facts)
+        self.check_directions(request.plane)
+        macs = max(1, catalogue.macs_per_example(request.architecture, report.shapes, facts.shape))
+        workers = [w.macs_per_second for w in self.workers() if w.macs_per_second]
+        unit_macs = int(UNIT_S * min(workers)) if workers else DEFAULT_UNIT_MACS
+        job = SurfaceJob(surface=request.digest, request=request, macs_per_example=macs, unit_macs=max(1, unit_macs))
+        return job, f"{request.architecture} on {facts.title}"[:255], row.filename
+
+    def _stored(self, job: SurfaceJob) -> SurfaceJob:
+        """The job as workers find it: one that was stored for this surface before, or this one.
+
+        A worker may remember the units of a surface that was deleted, so they stay the same when it is asked for again.
+        """
+        text = job.canonical_json().encode()
+        if not self.blobs.put_if_absent(job_key(job.surface), text):
+            try:
+                return SurfaceJob.model_validate_json(self.blobs.get(job_key(job.surface)))
+            except ValidationError:
+                self.blobs.put(job_key(job.surface), text)
+        return job
