@@ -149,3 +149,9 @@ def test_titles_say_what_is_measured():
 def test_colour_scales_go_from_nought_to_one():
     for name, scale in figures.colour_scales().items():
         assert (scale[0][0], scale[-1][0]) == (0, 1), name
+
+
+def test_only_a_catalogued_resnet_is_said_to_have_shortcuts():
+    assert words.network("resnet20", {}) == "resnet20 (conv shortcuts)"
+    assert words.network("resnet20_noshort", {}) == "resnet20_noshort (no shortcuts)"
+    assert words.network("resnet_mine.py:build", {"code": "0f" * 8}) == f"resnet_mine.py:build ({'0f' * 8})"

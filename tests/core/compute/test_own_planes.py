@@ -11,7 +11,7 @@ import landscape_core as lc
 from landscape_core.requests import Axis, Grid, Normalisation, PlaneSpec, RandomDirection
 
 from .requested import axis
-from .test_own_models import GRID, classifier, cross_entropy, cut, points
+from .small_models import GRID, classifier, cross_entropy, cut, points
 
 
 @pytest.mark.parametrize(
