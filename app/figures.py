@@ -1,4 +1,4 @@
-"""What the browser needs before it can draw: colour scales and axis titles.
+"""What the browser needs before it can draw: colour scales, and whether there is one axis.
 
 The painting itself is `static/javascript/scene.js`: everything in a View is a matter of the browser.
 """
@@ -14,8 +14,6 @@ from landscape_core.requests import SurfaceRequest
 COLOURS = ("Viridis", "Cividis", "Magma", "Inferno", "Plasma", "Turbo", "Earth", "RdBu", "Greys")
 """Colour scales to choose from; the first are even to the eye, also for people who see colours differently."""
 
-NATS = {"cross_entropy", "nll"}
-
 
 def colour_scales() -> dict[str, list[list[Any]]]:
     """Each colour scale as [[position in 0 … 1, colour], …]."""
@@ -27,12 +25,6 @@ def colour_scales() -> dict[str, list[list[Any]]]:
 def gradient(scale: list[list[Any]]) -> str:
     """A colour scale as a CSS background."""
     return f"linear-gradient(90deg, {', '.join(colour for _, colour in scale)})"
-
-
-def axis_titles(request: SurfaceRequest | None) -> dict[str, str]:
-    """Titles of the axes: the coordinates along the directions, the loss with its unit, and its logarithm."""
-    unit = " (nats)" if request is not None and request.loss in NATS else ""
-    return {"x": "α along δ", "y": "β along η", "z": f"mean loss{unit}", "log": "log₁₀ loss", "short": f"loss{unit}"}
 
 
 def is_curve(request: SurfaceRequest | None) -> bool:

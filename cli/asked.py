@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from cli.own_code import OwnCode
 from cli.parsing import parse_direction, parse_grid, parse_standardisation
 from landscape_core.errors import InvalidRequest, NotFound
 from landscape_core.requests import ArchitectureSpec, Grid, Normalisation, RandomDirection, Standardisation
@@ -25,7 +26,7 @@ class Asked:
 
     Attributes:
         file: The checkpoint.
-        architecture: None to take the one that fits.
+        architecture: Catalogued, or the user's own code; None to take the one that fits.
         dataset: A catalogued name, or the path of an `.npz`.
         seed: None keeps the data set's own order.
         preprocessing: None to take the data set's usual one.
@@ -35,7 +36,7 @@ class Asked:
     """
 
     file: Path
-    architecture: ArchitectureSpec | None
+    architecture: ArchitectureSpec | OwnCode | None
     dataset: str | Path
     split: str
     examples: int | None
@@ -82,25 +83,23 @@ class Asked:
         for path in given:
             if not path.is_file():
                 raise NotFound(missing(path))
-        _check_out(asked.out, given)
+        own = [asked.architecture.path] if isinstance(asked.architecture, OwnCode) else []
+        _check_out(asked.out, [*given, *own])
         return asked
 
 
-def _architecture(text: str | None) -> ArchitectureSpec | None:
+def _architecture(text: str | None) -> ArchitectureSpec | OwnCode | None:
     from landscape_core.catalogue import canonical  # noqa: PLC0415
 
     if text is None or text == "infer":
         return None
     if ".py" in text:
-        raise InvalidRequest(
-            f"--architecture takes a catalogued name, as in resnet56; code of one's own ({text}) is not available.",
-            field="architecture",
-        )
+        return OwnCode.typed(text)
     try:
         return canonical(ArchitectureSpec.parse(text))
     except ValidationError:
         raise InvalidRequest(
-            f"--architecture takes NAME or NAME:OPTION=VALUE, but {text!r} came.", field="architecture"
+            f"--architecture takes NAME, NAME:OPTION=VALUE or FILE.py:FACTORY, but {text!r} came.", field="architecture"
         ) from None
 
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from cli.asked import Asked
+from cli.own_code import OwnCode
 from cli.stopping import stopped_by_sigterm
 from landscape_core.errors import InvalidRequest
 from landscape_core.requests import Loss, Norm
@@ -39,7 +41,11 @@ def _no_trajectories(_context: click.Context, _option: click.Parameter, value: t
 @click.command(short_help="Compute a surface or curve on this machine.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
-    "--architecture", metavar="NAME[:OPTION=VALUE]", default="infer", show_default=True, help="As in mlp:activation=tanh."
+    "--architecture",
+    metavar="NAME[:OPTION=VALUE]|FILE.py:FACTORY",
+    default="infer",
+    show_default=True,
+    help="As in mlp:activation=tanh; or your own code.",
 )
 @click.option("--dataset", required=True, metavar="NAME|FILE.npz", help="A catalogued data set, or an .npz with x and y.")
 @click.option("--split", type=click.Choice(["train", "test"]), default="train", show_default=True, help="Which of its parts.")
@@ -68,7 +74,8 @@ def _no_trajectories(_context: click.Context, _option: click.Parameter, value: t
 def compute(**typed: Any) -> None:
     """Compute the loss surface around the checkpoint FILE, or a curve through it, and write it to a file.
 
-    The file is only read: no code in it runs.
+    The file is only read: no code in it runs. --architecture net.py:build runs your own net.py, whose
+    build() gives the network.
     """
     asked = Asked.typed(**typed)
     with stopped_by_sigterm(), tempfile.TemporaryDirectory(prefix="lossatlas-") as folder:
@@ -86,14 +93,17 @@ def _computed(asked: Asked, folder: Path) -> Surface:
     told = settings()
     material = Material.read(asked, told.datasets_folder, folder)
     request = material.request(asked)
-    material.check(request)
-    from landscape_core.compute import choose_device, compute_surface  # noqa: PLC0415  torch takes a second or two
+    code = asked.architecture if isinstance(asked.architecture, OwnCode) else None
+    material.check(request, own=code is not None)
+    from landscape_core.compute import choose_device, compute_surface, load_own  # noqa: PLC0415  torch takes a second or two
 
     device = choose_device(told.device)
-    with _progress(material.notes(asked)) as progress:
-        return compute_surface(
-            request, material.tensors, material.examples, material.directions, device, told.threads, progress
+    own = None if code is None else load_own(code.made(), material.tensors, code.name)
+    with nullcontext() if code is None else code.blamed(), _progress(material.notes(asked)) as progress:
+        surface = compute_surface(
+            request, material.tensors, material.examples, material.directions, device, told.threads, progress, own=own
         )
+    return surface if code is None else replace(surface, provenance={**surface.provenance, **code.provenance()})
 
 
 @contextmanager

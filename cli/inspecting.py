@@ -98,7 +98,11 @@ def _described(info: CheckpointInfo, file: Path) -> str:
         text = f"{'Or' if count else 'This is'} {candidate.text}: input {shape}, {candidate.classes} classes, "
         lines += textwrap.wrap(f"{text}{candidate.macs_per_example:,} multiply-adds per example. {candidate.note}", WIDTH)
     if not info.candidates:
-        return "\n".join([*lines, "No surface can be computed from it, since no catalogued architecture fits."])
+        words = ["lossatlas", "compute", str(file), "--architecture", "net.py:build", "--dataset", "DATA.npz"]
+        command = printable(shlex.join([*words, "--out", f"{file.stem}.surface.npz"]))
+        return "\n".join(
+            [*lines, "No catalogued architecture fits. With a net.py whose build() gives the network:", f"  {command}"]
+        )
     return "\n".join([*lines, "", "Its loss surface:", f"  {_next_command(info.candidates[0], file)}"])
 
 

@@ -18,9 +18,10 @@ from pydantic import ValidationError
 
 from cli.computing import compute
 from cli.inspecting import inspect
-from cli.pushing import PushFailed, push
+from cli.own_code import OwnCodeFailed
+from cli.pushing import push
 from cli.serving import up, web, worker
-from landscape_core.errors import Cancelled, ComputationFailed, LandscapeError
+from landscape_core.errors import Cancelled, ComputationFailed, LandscapeError, PushFailed
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 FAILURES = (ComputationFailed, Cancelled, PushFailed)
@@ -66,6 +67,8 @@ def _explained(error: Exception, *, show_traceback: bool) -> int:
     if isinstance(error, click.ClickException):
         return _refuse(_usage(error), BAD_INPUT)
     if isinstance(error, LandscapeError):
+        if show_traceback and isinstance(error, OwnCodeFailed) and error.__cause__ is not None:
+            traceback.print_exception(error.__cause__)
         return _refuse(str(error), FAILED if isinstance(error, FAILURES) else BAD_INPUT)
     if isinstance(error, ValidationError) and error.title.endswith("Settings"):
         first = error.errors(include_url=False)[0]

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cli.asked import Asked
-from landscape_core.catalogue import Candidate, check_request, explain_no_match, fit, match
+from cli.own_code import OwnCode
+from landscape_core.catalogue import check_data, check_request, explain_no_match, fit, match
 from landscape_core.errors import CheckpointRejected, DirectionsRejected
 from landscape_core.reading import DirectionsContents, inspect_in_child, read_canonical, read_directions
-from landscape_core.requests import DataSlice, FileDirection, PlaneSpec, RandomDirection, SurfaceRequest
+from landscape_core.requests import ArchitectureSpec, DataSlice, FileDirection, PlaneSpec, RandomDirection, SurfaceRequest
 from worker.settings import WorkerSettings, refuse_unknown_variables
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ class Material:
     Attributes:
         checkpoint: SHA-256 of the checkpoint's bytes.
         tensors: Names and arrays, in the file's order.
-        candidate: How the chosen architecture fits.
+        architecture: The one that was asked for, or that fits.
+        note: Why it fits.
         dataset: Catalogued name, or SHA-256 of the `.npz`.
         examples: The split.
         files: SHA-256 of the direction file for x and for y.
@@ -45,7 +47,8 @@ class Material:
 
     checkpoint: str
     tensors: dict[str, np.ndarray]
-    candidate: Candidate
+    architecture: ArchitectureSpec
+    note: str
     dataset: str
     examples: Examples
     files: tuple[str | None, str | None]
@@ -68,17 +71,17 @@ class Material:
         canonical = folder / "checkpoint.safetensors"
         inspect_in_child("checkpoint", asked.file, asked.file.name, canonical)
         tensors = read_canonical(canonical)
-        candidate = _candidate(asked, {name: tuple(array.shape) for name, array in tensors.items()})
+        architecture, note = _architecture(asked, {name: tuple(array.shape) for name, array in tensors.items()})
         directions, files = _directions(asked, folder)
         dataset, examples = _examples(asked, datasets, folder)
-        return cls(sha256(asked.file), tensors, candidate, dataset, examples, files, directions)
+        return cls(sha256(asked.file), tensors, architecture, note, dataset, examples, files, directions)
 
     def request(self, asked: Asked) -> SurfaceRequest:
         """The question as everything else knows it: by hashes, and with the number of examples."""
         facts = self.examples.facts
         return SurfaceRequest(
             checkpoint=self.checkpoint,
-            architecture=self.candidate.architecture,
+            architecture=self.architecture,
             data=DataSlice(
                 dataset=self.dataset,
                 split=asked.split,  # type: ignore[arg-type]  # click offers these two
@@ -95,19 +98,26 @@ class Material:
             grid=asked.grid,
         )
 
-    def check(self, request: SurfaceRequest) -> None:
+    def check(self, request: SurfaceRequest, *, own: bool) -> None:
         """Passes when the request can be computed.
+
+        Args:
+            request: From `request`.
+            own: Whether the network is the user's own, so that no catalogue knows what it takes.
 
         Raises:
             InvalidRequest: If not.
         """
+        if own:
+            check_data(request, self.examples.facts)
+            return
         check_request(request, {name: tuple(array.shape) for name, array in self.tensors.items()}, self.examples.facts)
 
     def notes(self, asked: Asked) -> list[str]:
         """What was chosen because the question left it open."""
         found = []
         if asked.architecture is None:
-            found.append(f"Architecture: {self.candidate.architecture}. {self.candidate.note}")
+            found.append(f"Architecture: {self.architecture}. {self.note}")
         if asked.preprocessing is None:
             facts = self.examples.facts
             found.append(f"Preprocessing: {facts.preprocessing}, as usual for {facts.title} (--preprocessing takes another).")
@@ -137,13 +147,14 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _candidate(asked: Asked, shapes: dict[str, tuple[int, ...]]) -> Candidate:
-    if asked.architecture is not None:
-        return fit(asked.architecture, shapes)
-    found = match(shapes, asked.file.name)
+def _architecture(asked: Asked, shapes: dict[str, tuple[int, ...]]) -> tuple[ArchitectureSpec, str]:
+    """The architecture, and why it fits."""
+    if isinstance(asked.architecture, OwnCode):
+        return asked.architecture.spec, ""
+    found = match(shapes, asked.file.name) if asked.architecture is None else (fit(asked.architecture, shapes),)
     if not found:
         raise CheckpointRejected(explain_no_match(shapes))
-    return found[0]
+    return found[0].architecture, found[0].note
 
 
 def _examples(asked: Asked, datasets: Path, folder: Path) -> tuple[str, Examples]:

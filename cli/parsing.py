@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from pydantic import ValidationError
-
+from landscape_core import notation
 from landscape_core.errors import InvalidRequest
-from landscape_core.requests import MAX_POINTS, Axis, Grid, RandomDirection, Standardisation
+from landscape_core.requests import Grid, RandomDirection, Standardisation
 
 DIRECTION_KINDS = "random:SEED or file:DIRECTIONS.h5"
 
@@ -23,52 +22,10 @@ def parse_grid(text: str, *, curve: bool) -> Grid:
     Raises:
         InvalidRequest: If it cannot be read so.
     """
-    parts = text.replace("×", "x").split("x")
-    if len(parts) != (1 if curve else 2):
+    if len(notation.written_axes(text)) != (1 if curve else 2):
         wanted = "one axis for a curve, as in -1:1:51" if curve else "two axes, as in -1:1:51x-1:1:51 (or add --curve for one)"
         raise InvalidRequest(f"--grid takes {wanted}, but {text!r} came.", field="grid")
-    x, *rest = (_axis(part, name) for part, name in zip(parts, "xy", strict=False))
-    return Grid(x=x, y=rest[0] if rest else None)
-
-
-def _axis(text: str, name: str) -> Axis:
-    numbers = text.split(":")
-    if len(numbers) != 3:
-        raise InvalidRequest(
-            f"An axis is start:stop:points, as in -1:1:51, but {text!r} came for {name}.", field=f"grid.{name}"
-        )
-    start, stop = (_coordinate(number, name) for number in numbers[:2])
-    try:
-        points = int(numbers[2])
-    except ValueError:
-        raise InvalidRequest(
-            f"The number of points along {name} should be a whole number from 1 to {MAX_POINTS}, but {numbers[2]!r} came.",
-            field=f"grid.{name}.points",
-        ) from None
-    if not 1 <= points <= MAX_POINTS:
-        raise InvalidRequest(
-            f"The number of points along {name} should be from 1 to {MAX_POINTS}, but {points:,} came.",
-            field=f"grid.{name}.points",
-        )
-    if points > 1 and not start < stop:
-        raise InvalidRequest(
-            f"The {name} axis should start below where it stops, but {start:g} is not below {stop:g}.", field=f"grid.{name}"
-        )
-    try:
-        return Axis(start=start, stop=stop, points=points)
-    except ValidationError as error:
-        reason = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
-        raise InvalidRequest(f"The {name} axis cannot be used: {reason}.", field=f"grid.{name}") from None
-
-
-def _coordinate(text: str, name: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise InvalidRequest(f"The {name} axis needs numbers, but {text!r} came.", field=f"grid.{name}") from None
-    if not math.isfinite(value) or abs(value) > 1e6:
-        raise InvalidRequest(f"The {name} axis needs numbers between -1e6 and 1e6, but {text} came.", field=f"grid.{name}")
-    return value
+    return notation.parse_grid(text)
 
 
 def parse_direction(text: str, option: str) -> RandomDirection | Path:

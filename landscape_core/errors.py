@@ -10,7 +10,8 @@
     ├── NotFound                   no such checkpoint, data set, surface or link
     ├── ComputationFailed          a computation that began and could not be finished
     │   └── OutOfMemory            … because the device's memory did not suffice
-    └── Cancelled                  a computation that was asked to stop
+    ├── Cancelled                  a computation that was asked to stop
+    └── PushFailed                 a server that could not be reached, or did not do its part
 
 Anything else that is raised is a bug: it is logged whole and shown as one line with a reference.
 """
@@ -93,3 +94,9 @@ class Cancelled(LandscapeError):
     """The computation was asked to stop, and did."""
 
     code = "cancelled"
+
+
+class PushFailed(LandscapeError):
+    """A Loss Atlas server could not be reached, or did not do its part."""
+
+    code = "push_failed"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float64
 
 from landscape_core.requests import SurfaceRequest
 from landscape_core.results import MEASURED, NOT_COMPUTED, NOT_FINITE, Surface, Tally
@@ -43,6 +45,18 @@ def surface_from_tally(request: SurfaceRequest, tally: Tally, provenance: dict[s
         tally: Arrays of shape (ny, nx); cells with no examples become holes.
         provenance: How it was made.
     """
+    x, y = request.grid.x.coordinates, None if request.grid.y is None else request.grid.y.coordinates
+    return replace(surface_over(x, y, tally), request=request, provenance=provenance)
+
+
+def surface_over(x: Float64[np.ndarray, " nx"], y: Float64[np.ndarray, " ny"] | None, tally: Tally) -> Surface:
+    """The surface of a tally over these coordinates, without a request and provenance yet.
+
+    Args:
+        x: Coordinates along the first direction.
+        y: Along the second; None for a curve.
+        tally: Arrays of shape (ny, nx); cells with no examples become holes. Where Σ loss² is NaN, so is the standard error.
+    """
     n = tally.examples
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         mean = tally.loss_sum / n
@@ -53,13 +67,11 @@ def surface_from_tally(request: SurfaceRequest, tally: Tally, provenance: dict[s
     state = np.where(seen, np.where(finite, MEASURED, NOT_FINITE), NOT_COMPUTED).astype(np.uint8)
     measured = state == MEASURED
     return Surface(
-        x=request.grid.x.coordinates,
-        y=None if request.grid.y is None else request.grid.y.coordinates,
+        x=x,
+        y=y,
         loss=np.where(measured, mean, np.nan),
         state=state,
         accuracy=np.where(seen, accuracy, np.nan),
         examples=n,
         stderr=np.where(measured & (n > 1), stderr, np.nan),
-        request=request,
-        provenance=provenance,
     )

@@ -6,12 +6,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float64, Int64, UInt8
 
 from landscape_core.requests import SurfaceRequest
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
 
 NOT_COMPUTED, MEASURED, NOT_FINITE, ESTIMATED = 0, 1, 2, 3
 """Values of `Surface.state`: a hole, a measurement, a measurement that is not finite, an estimate (fast budget)."""
@@ -59,7 +63,7 @@ class Surface:
         accuracy: (ny, nx) percent; NaN where not computed.
         examples: (ny, nx) how many examples each mean is over.
         stderr: (ny, nx) standard error of `loss`, s/√n; NaN for fewer than two examples.
-        request: The question; None for an imported file that does not carry one.
+        request: The question; None for an imported file that does not carry one, and for a model of one's own in Python.
         provenance: How it was made: versions, device, hashes, times. JSON-able.
     """
 
@@ -82,3 +86,27 @@ class Surface:
     def not_finite(self) -> int:
         """How many cells were measured and gave a loss that is not finite."""
         return int((self.state == NOT_FINITE).sum())
+
+    def figure(self, *, log: bool = False, colour: str = "Viridis") -> Figure:
+        """The surface as a Plotly figure, to be turned in a notebook; a curve if there is only one axis.
+
+        Args:
+            log: Whether heights and colours are log10 of the loss; what is not positive is then a hole.
+            colour: A colour scale that Plotly knows.
+        """
+        from landscape_core.figures import figure  # noqa: PLC0415  Plotly takes a third of a second to import
+
+        return figure(self, log=log, colour=colour)
+
+    def save(self, path: str | Path) -> None:
+        """Writes the surface in the form that the path's suffix names; the file is there whole or not at all.
+
+        Args:
+            path: Ends in .npz (lossless), .h5, .csv, .json or .png. An existing file is replaced.
+
+        Raises:
+            SurfaceRejected: If there is no such form.
+        """
+        from landscape_core import formats  # noqa: PLC0415  h5py takes a tenth of a second to import
+
+        formats.save(self, Path(path))

@@ -36,7 +36,9 @@ def test_the_readme_shows_the_help_of_the_command_as_it_is(lossatlas):
         assert text.strip() == result.stdout.strip(), f"README.md shows another help of {command}"
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "docs/api.md"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "docs/api.md", "docs/python.md"]
+)
 def test_links_between_documents_lead_somewhere(name):
     path = ROOT / name
     targets = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", path.read_text())

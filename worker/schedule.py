@@ -18,12 +18,13 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from typing import overload
 
 import numpy as np
 
 from landscape_core.estimate import chunk_bounds
+from landscape_core.refinement import refined_grids
 from worker.job import Stage, SurfaceJob, WorkUnit
 
 COARSE_POINTS = (9, 7, 5)
@@ -154,7 +155,7 @@ def _plan(text: str) -> Plan:
         raise ValueError("a SurfaceJob's request has a number of examples")
     chunks = chunk_bounds(examples)
     ny, nx = job.request.grid.shape
-    grids = _grids(ny, nx, _coarse_points(ny, nx, chunks[0][1] * job.macs_per_example))
+    grids = refined_grids(ny, nx, _coarse_points(ny, nx, chunks[0][1] * job.macs_per_example))
     stages = [Stage(rows=rows, columns=columns, stop=chunks[0][1]) for rows, columns in grids]
     stages += [Stage(rows=tuple(range(ny)), columns=tuple(range(nx)), stop=stop) for _, stop in chunks[1:]]
     spans = (chunks[0],) * len(grids) + tuple(chunks[1:])
@@ -169,28 +170,3 @@ def _coarse_points(ny: int, nx: int, cell_macs: int) -> int:
         if min(points, ny) * min(points, nx) * cell_macs <= FIRST_STAGE_MACS:
             return points
     return COARSE_POINTS[-1]
-
-
-def _grids(ny: int, nx: int, coarse: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """(rows, columns) from the coarse grid to the full one; each contains the one before and differs in one axis."""
-    rows, columns = _refinements(ny, coarse), _refinements(nx, coarse)
-    grids = [(rows.pop(0), columns.pop(0))]
-    while rows or columns:
-        if columns:
-            grids.append((grids[-1][0], columns.pop(0)))
-        if rows:
-            grids.append((rows.pop(0), grids[-1][1]))
-    return grids
-
-
-def _refinements(points: int, coarse: int) -> list[tuple[int, ...]]:
-    """Indices of one axis from about `coarse` evenly spread ones (first, middle and last among them) to all."""
-    n = min(points, coarse)
-    indices = sorted({(2 * j * (points - 1) + n - 1) // (2 * (n - 1)) for j in range(n)}) if n > 1 else [0]
-    levels = [tuple(indices)]
-    while len(indices) < points:
-        halves = {(a + b) // 2 for a, b in pairwise(indices)}
-        nearly_full = max(b - a for a, b in pairwise(indices)) <= 3
-        indices = list(range(points)) if nearly_full else sorted(halves.union(indices))
-        levels.append(tuple(indices))
-    return levels

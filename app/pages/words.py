@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from landscape_core.catalogue.networks import resnet_depth
 from landscape_core.requests import Axis, FileDirection, PlaneSpec, Standardisation, SurfaceRequest
 
 LOSSES = {
@@ -104,7 +105,7 @@ def axis(spec: Axis) -> str:
 def network(name: str, options: Mapping[str, object]) -> str:
     """An architecture with what distinguishes it: `resnet56 (conv shortcuts)`."""
     kinds = {"conv": "conv shortcuts", "A": "parameter-free shortcuts, option A"}
-    if name.startswith("resnet"):
+    if resnet_depth(name) is not None:
         kind = "no shortcuts" if name.endswith("_noshort") else kinds.get(str(options.get("shortcut", "conv")), "")
         return f"{name} ({kind})" if kind else name
     known = ", ".join(str(value) for value in options.values())

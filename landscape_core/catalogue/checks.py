@@ -25,7 +25,7 @@ def check_request(request: SurfaceRequest, shapes: Shapes, dataset: DatasetFacts
         InvalidRequest: It cannot; `field` names the part at fault and the text what to change.
     """
     candidate = fit(request.architecture, shapes)
-    _check_examples(request, dataset)
+    check_data(request, dataset)
     _check_shape(request.architecture, candidate, dataset)
     if dataset.classes > candidate.classes:
         raise InvalidRequest(
@@ -33,8 +33,21 @@ def check_request(request: SurfaceRequest, shapes: Shapes, dataset: DatasetFacts
             "outputs; choose the data set that the network was trained on.",
             field="data.dataset",
         )
+
+
+def check_data(request: SurfaceRequest, dataset: DatasetFacts) -> None:
+    """Passes when the request's examples, preprocessing and plane can be had, whatever the network.
+
+    Args:
+        request: The question.
+        dataset: What is known of the request's data set.
+
+    Raises:
+        InvalidRequest: They cannot; `field` names the part at fault and the text what to change.
+    """
+    _check_examples(request, dataset)
     _check_preprocessing(request.data.preprocessing, dataset)
-    _check_plane(request.plane)
+    check_plane(request.plane)
 
 
 def _check_examples(request: SurfaceRequest, dataset: DatasetFacts) -> None:
@@ -92,7 +105,15 @@ def _check_preprocessing(preprocessing: str | Standardisation, dataset: DatasetF
     )
 
 
-def _check_plane(plane: PlaneSpec) -> None:
+def check_plane(plane: PlaneSpec) -> None:
+    """Passes when a plane's directions span one.
+
+    Args:
+        plane: The directions.
+
+    Raises:
+        InvalidRequest: They are the same.
+    """
     if isinstance(plane.x, RandomDirection) and isinstance(plane.y, RandomDirection) and plane.x.seed == plane.y.seed:
         raise InvalidRequest(
             f"Both directions have seed {plane.x.seed}, so they are the same and span a line; give them different seeds.",

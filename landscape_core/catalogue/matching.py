@@ -22,8 +22,13 @@ from landscape_core.errors import InvalidRequest
 from landscape_core.requests import ArchitectureSpec
 
 
-def _differences(expected: Shapes, shapes: Shapes) -> tuple[int, str]:
-    """(how many tensors differ, in words) between a network and a file; (0, "") if the file fits."""
+def differences(expected: Shapes, shapes: Shapes) -> tuple[int, str]:
+    """(how many tensors differ, in words) between a network and a file; (0, "") if the file fits.
+
+    Args:
+        expected: The network's names and shapes.
+        shapes: The file's.
+    """
     missing = [name for name in expected if name not in shapes and not name.endswith(COUNTER)]
     unexpected = [name for name in shapes if name not in expected]
     other = [name for name, shape in shapes.items() if name in expected and tuple(shape) != expected[name]]
@@ -61,7 +66,7 @@ def fit(spec: ArchitectureSpec, shapes: Shapes) -> Candidate:
             classes=layers[-1].outputs,
             renames=mlp_renames(layers),
         )
-    count, words = _differences(expected_resnet(spec, shapes), shapes)
+    count, words = differences(expected_resnet(spec, shapes), shapes)
     if count:
         raise InvalidRequest(f"The checkpoint does not fit {spec}: {words}.", field="architecture")
     channels, classes = resnet_ends(shapes)
@@ -119,7 +124,7 @@ def explain_no_match(shapes: Shapes) -> str:
             return f"No catalogued architecture fits. {error}"
     ranked: list[tuple[int, str, ArchitectureSpec]] = []
     for spec in resnet_specs():
-        count, words = _differences(expected_resnet(spec, shapes), shapes)
+        count, words = differences(expected_resnet(spec, shapes), shapes)
         ranked.append((count, words, spec))
     count, words, spec = min(ranked, key=lambda item: item[0])
     expected = expected_resnet(spec, shapes)

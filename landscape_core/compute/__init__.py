@@ -1,11 +1,12 @@
 """Computing surfaces. The only part of the core that loads torch."""
 
-from landscape_core.compute.architectures import CifarResNet, Perceptron, build, load
+from landscape_core.compute.architectures import CifarResNet, Perceptron, build, load, load_own
 from landscape_core.compute.datasets import Examples, load_dataset, prepare
 from landscape_core.compute.devices import choose_device, cpu_threads
 from landscape_core.compute.directions import DirectionArrays, directions_for, draw
 from landscape_core.compute.evaluation import Evaluator
 from landscape_core.compute.normalization import normalise
+from landscape_core.compute.own_models import landscape
 from landscape_core.compute.planes import Plane
 from landscape_core.compute.reference import reference_surface
 from landscape_core.compute.surface import compute_surface
@@ -23,8 +24,10 @@ __all__ = [
     "cpu_threads",
     "directions_for",
     "draw",
+    "landscape",
     "load",
     "load_dataset",
+    "load_own",
     "normalise",
     "prepare",
     "reference_surface",

@@ -7,7 +7,7 @@ entry of its `state_dict()` (`of="states"`), as in the direction files of Li et 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -39,7 +39,7 @@ def moved_tensors(module: nn.Module, normalisation: Normalisation) -> dict[str, 
     """
     if normalisation.of == "weights":
         return dict(module.named_parameters())
-    return dict(module.state_dict(keep_vars=True))
+    return {name: value for name, value in module.state_dict(keep_vars=True).items() if isinstance(value, Tensor)}
 
 
 def tensor_seed(seed: int, name: str) -> int:
@@ -60,7 +60,7 @@ def draw(
 
     Args:
         spec: The recipe.
-        module: The network, on the CPU, under its catalogue names.
+        module: The network, under its catalogue names; a random direction is scaled on the CPU, wherever the network is.
         normalisation: How a random direction is scaled, and which tensors move.
         arrays: The file's arrays, in order, for a direction from a file.
 
@@ -73,10 +73,10 @@ def draw(
     """
     tensors = moved_tensors(module, normalisation)
     if isinstance(spec, RandomDirection):
-        return [_random(spec.seed, name, w.to(torch.float32), normalisation) for name, w in tensors.items()]
+        return [_random(spec.seed, name, w.detach().to("cpu", torch.float32), normalisation) for name, w in tensors.items()]
     if arrays is None:
         raise InvalidRequest("The request takes a direction from a file, but none was given.", field="plane")
-    _check_arrays(arrays, tensors, normalisation)
+    check_arrays(arrays, tensors, normalisation)
     return [torch.from_numpy(np.array(array, dtype=np.float32)) for array in arrays]
 
 
@@ -85,17 +85,33 @@ def _random(seed: int, name: str, w: Tensor, normalisation: Normalisation) -> Te
     return normalise(torch.randn(w.shape, generator=generator), w, normalisation)
 
 
-def _check_arrays(arrays: Sequence[np.ndarray], tensors: dict[str, Tensor], normalisation: Normalisation) -> None:
+def check_arrays(
+    arrays: Sequence[np.ndarray | Tensor],
+    tensors: Mapping[str, Tensor],
+    normalisation: Normalisation,
+    source: str = "direction file",
+) -> None:
+    """Passes when arrays have the number and shapes of a network's tensors.
+
+    Args:
+        arrays: The direction.
+        tensors: From `moved_tensors`.
+        normalisation: Says which of the network's tensors move, for the message.
+        source: Where the arrays are from, for the message.
+
+    Raises:
+        DirectionsRejected: If not.
+    """
     if len(arrays) != len(tensors):
         raise DirectionsRejected(
-            f"The direction file has {len(arrays)} tensors, but the network has {len(tensors)} {normalisation.of}; "
-            "give a file made for this network, and choose `of` (weights or states) as it was made."
+            f"The {source} has {len(arrays)} tensors, but the network has {len(tensors)} {normalisation.of}; "
+            f"give a {source} made for this network, and choose `of` (weights or states) as it was made."
         )
     for index, (array, (name, tensor)) in enumerate(zip(arrays, tensors.items(), strict=True)):
         if tuple(array.shape) != tuple(tensor.shape):
             raise DirectionsRejected(
-                f"Tensor {index} of the direction file has shape {tuple(array.shape)}, but the network's {name} has "
-                f"{tuple(tensor.shape)}; give a file made for this network."
+                f"Tensor {index} of the {source} has shape {tuple(array.shape)}, but the network's {name} has "
+                f"{tuple(tensor.shape)}; give a {source} made for this network."
             )
 
 

@@ -7,9 +7,7 @@ losses are float32 per example (never TF32), and sums are float64. Only where me
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -17,15 +15,16 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from landscape_core.catalogue import check_request
+from landscape_core.catalogue import check_data, check_request
 from landscape_core.compute.architectures import Perceptron, load
 from landscape_core.compute.datasets import Batches, Examples
 from landscape_core.compute.devices import is_out_of_memory
 from landscape_core.compute.directions import DirectionArrays, directions_for
 from landscape_core.compute.first_layer import FirstLayer
-from landscape_core.compute.losses import per_example
+from landscape_core.compute.losses import classified_rightly, float64_sums, per_example
 from landscape_core.compute.planes import Plane
-from landscape_core.errors import Cancelled, OutOfMemory
+from landscape_core.compute.provenance import about_directions, made_with
+from landscape_core.errors import Cancelled, InvalidRequest, OutOfMemory
 from landscape_core.estimate import chunk_bounds
 from landscape_core.requests import SurfaceRequest
 from landscape_core.results import Tally
@@ -44,6 +43,7 @@ class Evaluator:
         direction_arrays: What the direction file holds, for directions from a file.
         device: A PyTorch device.
         threads: How many CPU threads PyTorch uses, for the whole process; None leaves it as it is.
+        own: The network itself, from `load_own`, where the request's architecture is not catalogued.
 
     Raises:
         InvalidRequest: The request does not go with the checkpoint or the data set.
@@ -59,25 +59,27 @@ class Evaluator:
         direction_arrays: DirectionArrays | None = None,
         device: str = "cpu",
         threads: int | None = None,
+        own: nn.Module | None = None,
     ) -> None:
-        check_request(request, {name: tuple(array.shape) for name, array in tensors.items()}, examples.facts)
+        _check(request, tensors, examples, own)
         if threads is not None:
             torch.set_num_threads(threads)
         # PyTorch's default rounds the factors of convolutions on some GPUs to 10 bits (TF32)
         torch.backends.fp32_precision = "ieee"  # type: ignore[attr-defined]
         self.request, self._facts, self._device = request, examples.facts, torch.device(device)
-        module = load(request.architecture, tensors)
+        module = load(request.architecture, tensors) if own is None else own
         x, y = directions_for(request, module, direction_arrays)
         self._x = [tensor.numpy() for tensor in x]
         self._y = None if y is None else [tensor.numpy() for tensor in y]
-        convolutional = any(p.dim() == 4 for p in module.parameters())
-        self._batch = CONVOLUTION_BATCH if convolutional else PERCEPTRON_BATCH
-        self._loss = per_example(request.loss)
+        convolutional, ours = any(p.dim() == 4 for p in module.parameters()), own is None
+        self._loss, self._batch = per_example(request.loss), CONVOLUTION_BATCH if convolutional else PERCEPTRON_BATCH
         try:
-            self._batches = Batches(examples, request.data, self._device, flat=not convolutional)
-            self._first = self._first_layer(module.to(self._device), [x] if y is None else [x, y])
+            flat = ours and not convolutional
+            self._batches = Batches(examples, request.data, self._device, flat=flat, channels_last=ours)
+            module.to(self._device)
+            self._first = self._first_layer(module, [x] if y is None else [x, y]) if ours else None
             fixed = () if self._first is None else self._first.names
-            self._plane = Plane(module, x, y, request.plane.normalisation, self._device, fixed)
+            self._plane = Plane(module, x, y, request.plane.normalisation, self._device if ours else None, fixed)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -85,6 +87,8 @@ class Evaluator:
                 f"The memory of {device} does not suffice for the network and {self._wanted(examples):,} examples of "
                 f"{examples.facts.shape}; ask for fewer examples."
             ) from error
+        if own is not None:
+            self._check_outputs()
         self._alphas = request.grid.x.coordinates
         self._betas = np.zeros(1) if request.grid.y is None else request.grid.y.coordinates
 
@@ -149,28 +153,12 @@ class Evaluator:
     def provenance(self) -> dict[str, Any]:
         """How this evaluator measures: versions, device, data, directions. JSON-able."""
         return {
-            "program": f"loss-atlas {version('loss-atlas')}",
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "torch": torch.__version__,
-            "machine": platform.machine(),
-            "device": str(self._device),
-            "threads": torch.get_num_threads(),
+            **made_with(self._device),
             "batch": self._batch,
             "dataset": self._facts.title,
             "data_sha256": self._batches.sha256(),
-            "directions": self._about_directions(),
+            "directions": about_directions(self._x, self._y),
         }
-
-    def _about_directions(self) -> dict[str, float]:
-        x = np.concatenate([array.ravel() for array in self._x]).astype(np.float64)
-        about = {"x_norm": float(np.linalg.norm(x))}
-        if self._y is not None:
-            y = np.concatenate([array.ravel() for array in self._y]).astype(np.float64)
-            about["y_norm"] = float(np.linalg.norm(y))
-            lengths = about["x_norm"] * about["y_norm"]
-            about["cosine"] = float(x @ y) / lengths if lengths else 0.0
-        return {name: value for name, value in about.items() if np.isfinite(value)}
 
     def _wanted(self, examples: Examples) -> int:
         return len(examples.y) if self.request.data.examples is None else self.request.data.examples
@@ -201,21 +189,31 @@ class Evaluator:
             losses.append(loss)
             right.append(correct)
             position = end
-        values = torch.cat(losses).cpu().numpy().astype(np.float64)
-        with np.errstate(over="ignore", invalid="ignore"):
-            return float(values.sum()), float((values * values).sum()), int(torch.cat(right).sum())
+        return *float64_sums(losses), int(torch.cat(right).sum())
 
     @torch.inference_mode()
     def _measured(self, place: tuple[float, float], start: int, stop: int) -> tuple[Float[Tensor, " n"], Bool[Tensor, " n"]]:
-        """The loss of each example, and whether it was classified rightly; an output that is NaN is not."""
+        """The loss of each example, and whether it was classified rightly."""
         x, labels = self._batches.take(start, stop)
         module = self._plane.module
         if self._first is not None and isinstance(module, Perceptron):
             outputs = module.after_first(self._first.at(*place, start, stop))
         else:
             outputs = module(x)
-        best, predicted = outputs.max(dim=1)
-        return self._loss(outputs, labels), (predicted == labels) & ~best.isnan()
+        return self._loss(outputs, labels), classified_rightly(outputs, labels)
+
+    @torch.inference_mode()
+    def _check_outputs(self) -> None:
+        """Passes when the network gives one row of classes for each example."""
+        x, _ = self._batches.take(0, min(2, self.examples))
+        outputs, least = self._plane.module(x), self._facts.classes
+        found = tuple(outputs.shape) if isinstance(outputs, Tensor) else f"something of type {type(outputs).__name__}"
+        if not isinstance(outputs, Tensor) or outputs.dim() != 2 or len(outputs) != len(x) or outputs.shape[1] < least:
+            raise InvalidRequest(
+                f"{self.request.architecture.name} should give outputs of shape ({len(x)}, {least} or more) for inputs "
+                f"of shape {tuple(x.shape)}, but gave {found}.",
+                field="architecture",
+            )
 
     def _halve_batch(self, tried: int, error: BaseException) -> None:
         if tried <= 1:
@@ -226,3 +224,11 @@ class Evaluator:
         if self._first is not None:
             self._first.forget()
         self._batch //= 2  # not of what was tried: a short last batch may fail by chance
+
+
+def _check(request: SurfaceRequest, tensors: Mapping[str, np.ndarray], examples: Examples, own: nn.Module | None) -> None:
+    """Passes when the request can be computed, as far as can be told before anything is."""
+    if own is None:
+        check_request(request, {name: tuple(array.shape) for name, array in tensors.items()}, examples.facts)
+    else:
+        check_data(request, examples.facts)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 from torch.nn import functional
 
 from landscape_core.requests import Loss
 
-PerExample = Callable[[Float[Tensor, "n classes"], Int64[Tensor, " n"]], Float[Tensor, " n"]]
+PerExample = Callable[[Float[Tensor, "n classes"], Int[Tensor, " n"]], Float[Tensor, " n"]]
 
 
 def _cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
@@ -55,3 +56,16 @@ def per_example(loss: Loss) -> PerExample:
         "nll": _nll,
     }
     return functions[loss]
+
+
+def classified_rightly(outputs: Float[Tensor, "n classes"], labels: Int[Tensor, " n"]) -> Bool[Tensor, " n"]:
+    """Whether the largest output is that of the label; an output that is NaN is never right."""
+    best, predicted = outputs.max(dim=1)
+    return (predicted == labels) & ~best.isnan()
+
+
+def float64_sums(losses: Sequence[Shaped[Tensor, " _"]]) -> tuple[float, float]:
+    """Σ loss and Σ loss² of losses that were measured batch by batch, summed in float64."""
+    values = torch.cat(list(losses)).cpu().to(torch.float64).numpy()
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(values.sum()), float((values * values).sum())

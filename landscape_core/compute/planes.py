@@ -11,11 +11,15 @@ from landscape_core.compute.directions import moved_tensors
 from landscape_core.requests import Normalisation
 
 
-def _laid_out(tensor: Tensor, device: torch.device) -> Tensor:
-    """The tensor on the device; convolution kernels channels-last, so that foreach kernels meet one layout."""
-    if tensor.dim() == 4:
-        return tensor.to(device, memory_format=torch.channels_last)
-    return tensor.to(device)
+def _like(direction: Tensor, moved: Tensor) -> Tensor:
+    """The direction where the moved tensor is and laid out like it, so that foreach kernels meet one layout.
+
+    It keeps float32 beside tensors of half precision, whose sums are then rounded once, and is widened to float64 beside those.
+    """
+    dtype = torch.promote_types(moved.dtype, direction.dtype if direction.dtype == torch.float64 else torch.float32)
+    if moved.dim() == 4 and moved.is_contiguous(memory_format=torch.channels_last):
+        return direction.to(moved.device, dtype, memory_format=torch.channels_last)
+    return direction.to(moved.device, dtype)
 
 
 class Plane:
@@ -23,14 +27,15 @@ class Plane:
 
     Every position is reached from θ* itself, never from the position before, so that a position's parameters do not depend
     on the way there. A direction whose coordinate is 0 is left out, so that (0, 0) is θ* bit for bit. Integer buffers (batch
-    norm's counters) stay: evaluation does not use them.
+    norm's counters) stay: evaluation does not use them. A tensor that has several names (tied weights) is moved once, along
+    the direction of its first name.
 
     Args:
         module: The network; it is moved in place, and to the device.
         x: δ, one tensor for each of `moved_tensors`.
         y: η likewise; None for a curve.
         normalisation: Says which of the network's tensors move.
-        device: Where the network is evaluated.
+        device: Where the network is evaluated, convolutions then channels-last; None leaves it where and laid out as it is.
         fixed: Names of tensors that are left at θ* because the evaluator moves them by other means (`first_layer`).
     """
 
@@ -40,18 +45,20 @@ class Plane:
         x: Sequence[Tensor],
         y: Sequence[Tensor] | None,
         normalisation: Normalisation,
-        device: torch.device,
+        device: torch.device | None,
         fixed: Collection[str] = (),
     ) -> None:
-        self.module = module.to(device)
-        if any(p.dim() == 4 for p in module.parameters()):
+        self.module = module if device is None else module.to(device)
+        if device is not None and any(p.dim() == 4 for p in module.parameters()):
             self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         tensors = list(moved_tensors(module, normalisation).items())
+        first = {id(tensor): index for index, (_, tensor) in reversed(list(enumerate(tensors)))}
         floating = [i for i, (name, tensor) in enumerate(tensors) if tensor.is_floating_point() and name not in fixed]
+        floating = [index for index in floating if first[id(tensors[index][1])] == index]
         self._moved = [tensors[index][1].data for index in floating]
         self._origin = [tensor.clone() for tensor in self._moved]
-        self._x = [_laid_out(x[index], device) for index in floating]
-        self._y = None if y is None else [_laid_out(y[index], device) for index in floating]
+        self._x = [_like(x[index], tensors[index][1].data) for index in floating]
+        self._y = None if y is None else [_like(y[index], tensors[index][1].data) for index in floating]
 
     def move_to(self, alpha: float, beta: float = 0.0) -> None:
         """Puts θ* + α δ + β η into the network.

@@ -7,10 +7,12 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 import numpy as np
+from torch import nn
 
 from landscape_core.compute.datasets import Examples
 from landscape_core.compute.directions import DirectionArrays
 from landscape_core.compute.evaluation import Evaluator
+from landscape_core.compute.provenance import own_values
 from landscape_core.estimate import chunk_bounds, surface_from_tally
 from landscape_core.requests import SurfaceRequest
 from landscape_core.results import Surface, Tally
@@ -25,6 +27,7 @@ def compute_surface(
     threads: int | None = None,
     progress: Callable[[float], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
+    own: nn.Module | None = None,
 ) -> Surface:
     """The surface that a request asks for, on all its examples at every cell.
 
@@ -40,6 +43,7 @@ def compute_surface(
         threads: How many CPU threads PyTorch uses, for the whole process; None leaves it as it is.
         progress: Told the share of the work done, in 0 … 1.
         should_stop: Asked before every batch.
+        own: The network itself, from `load_own`, where the request's architecture is not catalogued.
 
     Raises:
         InvalidRequest: The request does not go with the checkpoint or the data set.
@@ -48,27 +52,22 @@ def compute_surface(
         Cancelled: `should_stop` said so.
     """
     began, started = datetime.now(UTC), time.monotonic()
-    evaluator = Evaluator(request, tensors, examples, direction_arrays, device or "cpu", threads)
+    evaluator = Evaluator(request, tensors, examples, direction_arrays, device or "cpu", threads, own)
     rows, columns = request.grid.shape
     cells = [(row, column) for row in range(rows) for column in range(columns)]
     total = Tally.zeros(len(cells))
     for start, stop in chunk_bounds(evaluator.examples):
         step = _share_of(progress, start / evaluator.examples, stop / evaluator.examples)
         total += evaluator.tally(cells, start, stop, should_stop, step)
-    own = evaluator.own_loss(should_stop)
+    centre = evaluator.own_loss(should_stop)
     provenance = {
         **evaluator.provenance(),
-        "own_loss": _finite(own.loss_sum[0] / own.examples[0]),
-        "own_accuracy": 100.0 * int(own.correct[0]) / int(own.examples[0]),
+        **own_values(centre.loss_sum[0] / centre.examples[0], 100.0 * int(centre.correct[0]) / int(centre.examples[0])),
         "started": began.isoformat(timespec="seconds"),
         "seconds": round(time.monotonic() - started, 3),
     }
     grid = Tally(*(part.reshape(rows, columns) for part in (total.examples, total.loss_sum, total.loss_sq, total.correct)))
     return surface_from_tally(request, grid, provenance)
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
 
 
 def _share_of(progress: Callable[[float], None] | None, start: float, stop: float) -> Callable[[float], None] | None:

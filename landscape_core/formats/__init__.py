@@ -78,7 +78,7 @@ def save(surface: Surface, path: Path) -> None:
     write_atomically(path, to_bytes(surface, path.suffix), private=False)
 
 
-def load(path: Path) -> Surface:
+def load(path: str | Path) -> Surface:
     """Reads a surface in the form that the path's suffix names.
 
     The `.h5` reader is a C library: read files from strangers in a child process (`reading.inspect_in_child`).
@@ -89,6 +89,7 @@ def load(path: Path) -> Surface:
     Raises:
         SurfaceRejected: If the file is missing, too long, damaged or of another form.
     """
+    path = Path(path)
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         found = path.suffix or "a file without a suffix"

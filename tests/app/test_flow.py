@@ -166,6 +166,7 @@ def test_files_that_cannot_be_used_are_refused_in_a_sentence(working_site, mlp_b
         ({"checkpoint": "0" * 64}, "checkpoint", "upload the file first"),
         ({"architecture": {"name": "resnet9000"}}, "architecture.name", "choose one of resnet20"),
         ({"architecture": {"name": "resnet56"}}, "architecture", "does not fit resnet56"),
+        ({"architecture": {"name": "mine.py:build", "options": {"code": "0" * 16}}}, "architecture.name", "There is no architecture"),
         ({"architecture": {"name": "mlp", "options": {"activation": "swoosh"}}}, "architecture.options", "relu"),
         ({"data": {"dataset": "imagenet-22k"}}, "data.dataset", "fashion-mnist-sample"),
         ({"data": {"dataset": "/etc/passwd"}}, "data.dataset", "There is no data set"),

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from app import figures, forms
 from app.pages import words
 from landscape_core.errors import InvalidRequest
+from landscape_core.figures import axis_titles
 from landscape_core.requests import FileDirection, RandomDirection, Standardisation, SurfaceRequest
 
 CHECKPOINT = "ab" * 32
@@ -140,11 +141,17 @@ def test_numbers_in_words():
 
 
 def test_titles_say_what_is_measured():
-    assert figures.axis_titles(request())["z"] == "mean loss (nats)"
-    assert figures.axis_titles(request(loss="mse"))["z"] == "mean loss"
-    assert figures.axis_titles(None)["z"] == "mean loss"
+    assert axis_titles(request())["z"] == "mean loss (nats)"
+    assert axis_titles(request(loss="mse"))["z"] == "mean loss"
+    assert axis_titles(None)["z"] == "mean loss"
 
 
 def test_colour_scales_go_from_nought_to_one():
     for name, scale in figures.colour_scales().items():
         assert (scale[0][0], scale[-1][0]) == (0, 1), name
+
+
+def test_only_a_catalogued_resnet_is_said_to_have_shortcuts():
+    assert words.network("resnet20", {}) == "resnet20 (conv shortcuts)"
+    assert words.network("resnet20_noshort", {}) == "resnet20_noshort (no shortcuts)"
+    assert words.network("resnet_mine.py:build", {"code": "0f" * 8}) == f"resnet_mine.py:build ({'0f' * 8})"

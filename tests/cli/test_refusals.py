@@ -66,7 +66,7 @@ def mlp(tmp_path) -> Path:
         (("--architecture", "resnet57"), "There is no architecture 'resnet57'"),
         (("--architecture", "mlp:activation=cosine"), "option activation is one of"),
         (("--architecture", ""), "--architecture takes NAME"),
-        (("--architecture", "mine.py:build"), "code of one's own (mine.py:build) is not available"),
+        (("--architecture", "mine.py:build"), "There is no file mine.py"),
         (("--architecture", "resnet56"), "The checkpoint does not fit resnet56"),
         (("--preprocessing", "guess"), "There is no preprocessing 'guess'"),
         (("--preprocessing", "cifar10"), "3 channels"),
@@ -255,4 +255,4 @@ def test_a_folder_is_not_called_absent(refused, tmp_path):
 
 def test_a_server_that_is_no_address_is_a_bad_argument(refused, tmp_path):
     (tmp_path / "a.npz").write_bytes(b"")
-    assert "--server takes an address" in refused("push", tmp_path / "a.npz", "--server", "http://[::1")
+    assert "The server is an address" in refused("push", tmp_path / "a.npz", "--server", "http://[::1")

@@ -11,6 +11,7 @@ from dash.development.base_component import Component
 from app import figures, ids
 from app.pages.blocks import aria, icon
 from app.schemas import SurfaceInfo, View
+from landscape_core.figures import axis_titles
 
 
 def address(surface: SurfaceInfo, token: str | None = None, view: View | None = None) -> dict[str, Any]:
@@ -31,7 +32,7 @@ def address(surface: SurfaceInfo, token: str | None = None, view: View | None = 
         "problem": surface.problem,
         "progress": surface.progress.model_dump(mode="json"),
         "view": view.model_dump(mode="json") if view else None,
-        "titles": figures.axis_titles(surface.request),
+        "titles": axis_titles(surface.request),
         "scales": figures.colour_scales(),
         "ids": {"live": ids.SURFACE_LIVE, "point": ids.SURFACE_POINT},
     }

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from landscape_core.catalogue.matching import fit
+from landscape_core.catalogue.matching import differences, fit
 from landscape_core.catalogue.networks import COUNTER, Shapes, resnet_depth, resolve
 from landscape_core.catalogue.perceptrons import affine_layers
 from landscape_core.compute.architectures.mlp import Perceptron
@@ -16,7 +16,7 @@ from landscape_core.compute.architectures.resnet import CifarResNet
 from landscape_core.errors import InvalidRequest
 from landscape_core.requests import ArchitectureSpec
 
-__all__ = ["CifarResNet", "Perceptron", "build", "load"]
+__all__ = ["CifarResNet", "Perceptron", "build", "load", "load_own"]
 
 
 def build(spec: ArchitectureSpec, shapes: Shapes) -> nn.Module:
@@ -63,6 +63,35 @@ def load(spec: ArchitectureSpec, tensors: Mapping[str, np.ndarray]) -> nn.Module
     renames = fit(spec, shapes).renames
     with torch.device("meta"):
         module = build(spec, shapes)
+    module.load_state_dict(_state(module, tensors, renames), strict=True, assign=True)
+    return module.requires_grad_(False)
+
+
+def load_own(made: object, tensors: Mapping[str, np.ndarray], name: str) -> nn.Module:
+    """A network of the user's own with a checkpoint's tensors in it: float32, in evaluation mode, without gradients.
+
+    Args:
+        made: What the user's code made; changed in place.
+        tensors: The file's names and arrays. Batch norm's counters may be absent.
+        name: What the network is called, for the message.
+
+    Raises:
+        InvalidRequest: It is no `torch.nn.Module`, or its names and shapes are not exactly the file's.
+    """
+    if not isinstance(made, nn.Module):
+        raise InvalidRequest(
+            f"{name} should give a torch.nn.Module, but gave something of type {type(made).__name__}.", field="architecture"
+        )
+    expected = {key: tuple(tensor.shape) for key, tensor in made.state_dict().items()}
+    count, words = differences(expected, {key: tuple(array.shape) for key, array in tensors.items()})
+    if count:
+        raise InvalidRequest(f"The checkpoint does not fit {name}: {words}.", field="architecture")
+    made.load_state_dict(_state(made, tensors, {}), strict=True)
+    return made.float().eval().requires_grad_(False)
+
+
+def _state(module: nn.Module, tensors: Mapping[str, np.ndarray], renames: Mapping[str, str]) -> dict[str, torch.Tensor]:
+    """The module's `state_dict`, of the module's types, with the values of the file."""
     state = {}
     for name, empty in module.state_dict().items():
         source = tensors.get(renames.get(name, name))
@@ -70,5 +99,4 @@ def load(spec: ArchitectureSpec, tensors: Mapping[str, np.ndarray]) -> nn.Module
             state[name] = torch.zeros(empty.shape, dtype=empty.dtype)
         else:
             state[name] = torch.from_numpy(np.array(source)).to(empty.dtype)
-    module.load_state_dict(state, strict=True, assign=True)
-    return module.requires_grad_(False)
+    return state

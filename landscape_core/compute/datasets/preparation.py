@@ -32,14 +32,17 @@ class Batches:
         data: Which of its examples, in which order, and how they are prepared.
         device: Where batches are wanted.
         flat: Whether examples are wanted as rows of numbers (C, H, W order), as an MLP takes them.
+        channels_last: Whether images are laid out channels-last, which convolutions like; else as most code expects them.
 
     Raises:
         InvalidRequest: More examples are asked for than there are, or the preprocessing is unknown or of other channels.
     """
 
-    def __init__(self, examples: Examples, data: DataSlice, device: torch.device, *, flat: bool = False) -> None:
+    def __init__(
+        self, examples: Examples, data: DataSlice, device: torch.device, *, flat: bool = False, channels_last: bool = True
+    ) -> None:
         order = _slice_order(examples, data)
-        self._device, self._flat = device, flat
+        self._device, self._flat, self._channels_last = device, flat, channels_last
         self._scaling = _scaling(examples, data)
         self._x = examples.x[order]
         labels = torch.from_numpy(examples.y[order].astype(np.int64))
@@ -82,7 +85,7 @@ class Batches:
             x = x.sub_(mean.view(view)).div_(std.view(view))
         if self._flat or x.dim() != 4:
             return x.flatten(1).contiguous()
-        return x.contiguous(memory_format=torch.channels_last)
+        return x.contiguous(memory_format=torch.channels_last if self._channels_last else torch.contiguous_format)
 
 
 def _slice_order(examples: Examples, data: DataSlice) -> slice | np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
@@ -12,6 +13,9 @@ import pytest
 
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # before torch: beside other work, threads that spin are thirty times slower
 import torch
+
+if TYPE_CHECKING:
+    from landscape_core.compute import Examples
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -92,3 +96,21 @@ def resnet_weights() -> dict[str, np.ndarray]:
             fan = int(np.prod(shape[1:])) or 1
             tensors[name] = (rng.normal(size=shape) * np.sqrt(2 / fan) * (1 if len(shape) > 1 else 0.1)).astype(np.float32)
     return tensors
+
+
+@pytest.fixture
+def rows() -> Examples:
+    """300 rows of 12 numbers in 4 classes."""
+    from landscape_core.compute import Examples
+
+    rng = np.random.default_rng(0)
+    return Examples.from_arrays(rng.normal(size=(300, 12)).astype(np.float32), rng.integers(0, 4, 300))
+
+
+@pytest.fixture
+def images() -> Examples:
+    """150 images of 9 x 8 pixels in 4 classes."""
+    from landscape_core.compute import Examples
+
+    rng = np.random.default_rng(1)
+    return Examples.from_arrays(rng.integers(0, 256, (150, 9, 8, 3), np.uint8), rng.integers(0, 4, 150).astype(np.uint8))

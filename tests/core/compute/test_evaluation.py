@@ -11,7 +11,6 @@ import torch
 
 from landscape_core.compute import (
     Evaluator,
-    Examples,
     compute_surface,
     evaluation,
     first_layer,
@@ -26,20 +25,6 @@ from landscape_core.requests import Axis, Normalisation, Standardisation
 from landscape_core.results import MEASURED, NOT_FINITE, Tally
 
 from .requested import axis, surface_request
-
-
-@pytest.fixture
-def rows() -> Examples:
-    """300 rows of 12 numbers in 4 classes."""
-    rng = np.random.default_rng(0)
-    return Examples.from_arrays(rng.normal(size=(300, 12)).astype(np.float32), rng.integers(0, 4, 300))
-
-
-@pytest.fixture
-def images() -> Examples:
-    """150 images of 9 x 8 pixels in 4 classes."""
-    rng = np.random.default_rng(1)
-    return Examples.from_arrays(rng.integers(0, 256, (150, 9, 8, 3), np.uint8), rng.integers(0, 4, 150).astype(np.uint8))
 
 
 @pytest.fixture(params=["mlp", "resnet20"])

@@ -12,6 +12,9 @@ EXAMPLES = {
     "landscape_core.catalogue.matching": 2,
     "landscape_core.compute.architectures": 1,
     "landscape_core.compute.normalization": 1,
+    "landscape_core.compute.own_models": 3,
+    "landscape_core.notation": 1,
+    "landscape_core.refinement": 1,
 }
 
 

@@ -1,0 +1,62 @@
+"""How a surface was made: versions, device, directions. JSON-able."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def made_with(device: torch.device) -> dict[str, Any]:
+    """Versions, machine, device and threads of this process.
+
+    Args:
+        device: Where the network is evaluated.
+    """
+    return {
+        "program": f"loss-atlas {version('loss-atlas')}",
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+        "device": str(device),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def about_directions(x: Sequence[np.ndarray], y: Sequence[np.ndarray] | None) -> dict[str, float]:
+    """Lengths of the directions and the cosine between them, as far as they are finite.
+
+    Args:
+        x: δ, one array for each moved tensor.
+        y: η likewise; None for a curve.
+    """
+    first = _flat(x)
+    about = {"x_norm": float(np.linalg.norm(first))}
+    if y is not None:
+        second = _flat(y)
+        about["y_norm"] = float(np.linalg.norm(second))
+        lengths = about["x_norm"] * about["y_norm"]
+        about["cosine"] = float(first @ second) / lengths if lengths else 0.0
+    return {name: value for name, value in about.items() if np.isfinite(value)}
+
+
+def _flat(direction: Sequence[np.ndarray]) -> np.ndarray:
+    return np.concatenate([array.ravel() for array in direction]).astype(np.float64)
+
+
+def own_values(loss: float, accuracy: float) -> dict[str, float | None]:
+    """What the network itself gives; None for what is not finite.
+
+    Args:
+        loss: Mean over all examples.
+        accuracy: Percent.
+    """
+    return {
+        "own_loss": float(loss) if np.isfinite(loss) else None,
+        "own_accuracy": float(accuracy) if np.isfinite(accuracy) else None,
+    }
