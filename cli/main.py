@@ -16,6 +16,7 @@ import click
 from pydantic import ValidationError
 
 from cli.computing import compute
+from cli.converting import convert
 from cli.inspecting import inspect
 from cli.pushing import PushFailed, push
 from cli.serving import up, web, worker
@@ -33,7 +34,7 @@ def lossatlas() -> None:
     """An interactive atlas of neural-network loss landscapes."""
 
 
-for command in (up, web, worker, inspect, compute, push):
+for command in (up, web, worker, inspect, compute, convert, push):
     lossatlas.add_command(command)
 
 
