@@ -32,6 +32,13 @@ def test_the_gallery_opens_its_surface_and_every_look_at_it(person):
     person.get_by_role("button", name="Download").click()
     expect(person.get_by_role("menuitem", name="NumPy (.npz)")).to_be_visible()
     expect(person.get_by_role("menuitem", name="Directions (.h5)")).to_have_count(0)
+    for name in ("ParaView (.vtp)", "3-D print (.stl)", "3-D model (.glb)"):
+        expect(person.get_by_role("menuitem", name=name)).to_be_visible()
+    with person.expect_download() as taken:
+        person.get_by_role("menuitem", name="3-D model (.glb)").click()
+    assert re.fullmatch(r"[\w-]+-[0-9a-f]{8}\.glb", taken.value.suggested_filename)
+    assert Path(taken.value.path()).read_bytes().startswith(b"glTF")
+    person.get_by_role("button", name="Download").click()
     person.keyboard.press("Escape")
     person.get_by_label("Highest loss shown").fill("1.5")
     until(person, "window.lossAtlas.stream.current().view.clip === 1.5")
