@@ -1,8 +1,9 @@
 """A surface as a solid for 3-D printing: binary `.stl`, millimetres, z upwards.
 
 The solid stands on a flat base at z = 0. Its top is the surface, from `base_mm` at the lowest height upwards; walls close it at
-the grid's border and around holes, which go through to the base. x and y keep their proportion, the longer side has `size_mm`,
-and the highest point lies `height_ratio` · `size_mm` above the lowest. Where all losses are equal the solid is a plate.
+the grid's border and around holes, which go through to the base. x and y keep their proportion, the longer side of the grid,
+holes and all, has `size_mm`, and the highest point lies `height_ratio` · `size_mm` above the lowest. Where all losses are equal
+the solid is a plate.
 
 Every edge belongs to exactly two triangles, which run along it in opposite senses: the solid is closed and has an inside
 (3D Systems, *StereoLithography Interface Specification*, 1989: the facet rule and the vertex-to-vertex rule). Two facets that
@@ -40,7 +41,7 @@ def dump(
         surface: What to write.
         log: Heights are ln(loss + 0.1).
         max_loss: Higher losses are lowered to this one, so that they make a flat top.
-        size_mm: Length of the longer side.
+        size_mm: Length of the grid's longer side.
         height_ratio: Highest minus lowest point, as a share of `size_mm`.
         base_mm: Thickness under the lowest point.
 

@@ -52,6 +52,19 @@ def test_the_gallery_opens_its_surface_and_every_look_at_it(person):
     assert near(shown(person)["eye"], seen["eye"])
 
 
+def test_a_curve_is_not_offered_as_a_solid(person, atlas):
+    curve = {"format": "loss-atlas surface", "version": 1, "x": [-1, 0, 1], "y": None, "loss": [[1, 0, 1]], "accuracy": [[None] * 3],
+             "stderr": [[None] * 3], "examples": [[10] * 3], "state": [[1] * 3], "request": None, "provenance": {}}  # fmt: skip
+    answer = person.request.post(f"{atlas}/api/v1/surfaces/import?filename=line.json", data=curve)
+    person.goto(f"/surface/{answer.json()['id']}")
+    expect(person.locator("#surface-badge")).to_have_text("Finished", ignore_case=True)
+    expect(person.locator("#surface-facts")).to_contain_text("3 points")
+    person.get_by_role("button", name="Download").click()
+    expect(person.get_by_role("menuitem", name="ParaView (.vtp)")).to_be_visible()
+    expect(person.get_by_role("menuitem", name="3-D print (.stl)")).to_be_hidden()
+    expect(person.get_by_role("menuitem", name="3-D model (.glb)")).to_be_hidden()
+
+
 def test_the_keyboard_walks_from_cell_to_cell(person):
     open_gallery_surface(person)
     person.locator(".surface-graph").focus()

@@ -140,7 +140,7 @@ def downloads(base: str, surface: SurfaceInfo) -> Component:
         item("Table (.csv)", "one line a cell", f"{base}/data.csv"),
         item("JSON (.json)", "", f"{base}/data.json"),
     ]
-    shapes = [item("ParaView (.vtp)", "losses over coordinates, as Li et al.'s code exports them", f"{base}/data.vtp")]
+    shapes = [item("ParaView (.vtp)", "the export of Li et al.'s code", f"{base}/data.vtp")]
     if not figures.is_curve(surface.request):
         solid = item("3-D print (.stl)", "a closed solid, 100 mm long", f"{base}/data.stl")
         model = item("3-D model (.glb)", "in colour, for slides and the web", f"{base}/data.glb")
@@ -176,6 +176,7 @@ def downloads(base: str, surface: SurfaceInfo) -> Component:
         ],
         position="bottom-end",
         width=290,
+        classNames={"dropdown": "downloads-menu"},
     )
 
 
