@@ -14,8 +14,11 @@ from cli.parsing import parse_direction, parse_grid, parse_standardisation
 from landscape_core.errors import InvalidRequest, NotFound
 from landscape_core.requests import ArchitectureSpec, Grid, Normalisation, RandomDirection, Standardisation
 
-SUFFIXES = (".npz", ".h5", ".csv", ".json", ".png")
+SUFFIXES = (".npz", ".h5", ".csv", ".json", ".png", ".vtp", ".stl", ".glb")
 """What a surface is written as: `formats.WRITABLE`, named here so that a refusal need not import h5py."""
+
+WITH_AREA = (".stl", ".glb")
+"""Those of them that cannot hold a curve."""
 
 _DEFAULT_GRIDS = {False: "-1:1:51x-1:1:51", True: "-1:1:51"}
 
@@ -84,7 +87,8 @@ class Asked:
             if not path.is_file():
                 raise NotFound(missing(path))
         own = [asked.architecture.path] if isinstance(asked.architecture, OwnCode) else []
-        _check_out(asked.out, [*given, *own])
+        check_out(asked.out, [*given, *own])
+        _check_area(asked.out, asked.grid)
         return asked
 
 
@@ -128,10 +132,29 @@ def missing(path: Path) -> str:
     return f"{path} is a folder; name the file in it." if path.is_dir() else f"There is no file {path}."
 
 
-def _check_out(out: Path, given: list[Path]) -> None:
+def _check_area(out: Path, grid: Grid) -> None:
+    points = min(grid.x.points, 1 if grid.y is None else grid.y.points)
+    if out.suffix.lower() in WITH_AREA and points < 2:
+        raise InvalidRequest(
+            f"--out takes {out.suffix} for grids of at least 2 x 2 points: a curve has no area; write it as .npz or .vtp.",
+            field="out",
+        )
+
+
+def check_out(out: Path, given: list[Path], said: str = "--out") -> None:
+    """Refuses a file that nothing can be written to.
+
+    Args:
+        out: The file; it may exist.
+        given: What is read to make it, which it must not replace.
+        said: How the command line names it.
+
+    Raises:
+        InvalidRequest: If it has no known form, is one of those given, or its folder takes no file.
+    """
     if out.suffix.lower() not in SUFFIXES:
         named = out.suffix or "a file without a suffix"
-        raise InvalidRequest(f"--out takes a file that ends in {', '.join(SUFFIXES)}, not {named!r}.", field="out")
+        raise InvalidRequest(f"{said} takes a file that ends in {', '.join(SUFFIXES)}, not {named!r}.", field="out")
     try:
         overwrites = out.exists() and any(out.samefile(path) for path in given)
         with tempfile.TemporaryFile(dir=out.resolve().parent):
@@ -139,8 +162,6 @@ def _check_out(out: Path, given: list[Path]) -> None:
     except OSError as error:
         raise InvalidRequest(f"Nothing can be written to {out} ({error.strerror}); name another file.", field="out") from None
     if out.is_dir():
-        raise InvalidRequest(f"--out takes a file, but {out} is a folder.", field="out")
+        raise InvalidRequest(f"{said} takes a file, but {out} is a folder.", field="out")
     if overwrites:
-        raise InvalidRequest(
-            f"--out would overwrite {out}, from which the surface is computed; name another file.", field="out"
-        )
+        raise InvalidRequest(f"{said} would overwrite {out}, from which the surface is made; name another file.", field="out")

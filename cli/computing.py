@@ -18,7 +18,7 @@ import click
 from cli.asked import Asked
 from cli.own_code import OwnCode
 from cli.stopping import stopped_by_sigterm
-from landscape_core.errors import InvalidRequest
+from landscape_core.errors import InvalidRequest, SurfaceRejected
 from landscape_core.requests import Loss, Norm
 
 if TYPE_CHECKING:
@@ -70,7 +70,13 @@ def _no_trajectories(_context: click.Context, _option: click.Parameter, value: t
 @click.option("--grid", metavar="GRID", help="As in -1:1:51x-1:1:51, or -1:1:51 with --curve; these are the defaults.")
 @click.option("--budget", default="exact", callback=_only_exact, hidden=True, expose_value=False)
 @click.option("--checkpoints", multiple=True, callback=_no_trajectories, hidden=True, expose_value=False)
-@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FILE", help=".npz, .h5, .csv, .json or .png")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="FILE",
+    help=".npz, .h5, .csv, .json, .png, .vtp, .stl or .glb",
+)
 def compute(**typed: Any) -> None:
     """Compute the loss surface around the checkpoint FILE, or a curve through it, and write it to a file.
 
@@ -80,9 +86,7 @@ def compute(**typed: Any) -> None:
     asked = Asked.typed(**typed)
     with stopped_by_sigterm(), tempfile.TemporaryDirectory(prefix="lossatlas-") as folder:
         surface = _computed(asked, Path(folder))
-        from landscape_core import formats  # noqa: PLC0415
-
-        formats.save(surface, asked.out)
+        _save(surface, asked.out)
     click.echo(_summary(surface, asked.out))
 
 
@@ -123,6 +127,22 @@ def _progress(notes: list[str]) -> Iterator[Callable[[float], None]]:
             bars[0].update(round(share * steps) - bars[0].pos)
 
         yield tell
+
+
+def _save(surface: Surface, out: Path) -> None:
+    """Writes the surface.
+
+    Raises:
+        SurfaceRejected: If the form cannot hold it; what was computed is then kept in one that can.
+    """
+    from landscape_core import formats  # noqa: PLC0415
+
+    try:
+        formats.save(surface, out)
+    except SurfaceRejected as error:
+        kept = out.with_name(f"{out.name}.npz")
+        formats.save(surface, kept)
+        raise SurfaceRejected(f"{error} What was computed is kept in {kept}.") from None
 
 
 def _summary(surface: Surface, out: Path) -> str:

@@ -17,6 +17,7 @@ import click
 from pydantic import ValidationError
 
 from cli.computing import compute
+from cli.converting import convert
 from cli.inspecting import inspect
 from cli.own_code import OwnCodeFailed
 from cli.pushing import push
@@ -35,7 +36,7 @@ def lossatlas() -> None:
     """An interactive atlas of neural-network loss landscapes."""
 
 
-for command in (up, web, worker, inspect, compute, push):
+for command in (up, web, worker, inspect, compute, convert, push):
     lossatlas.add_command(command)
 
 

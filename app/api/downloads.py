@@ -16,6 +16,9 @@ MEDIA_TYPES = {
     "h5": "application/x-hdf5",
     "csv": "text/csv; charset=utf-8",
     "json": "application/json",
+    "vtp": "application/xml",
+    "stl": "model/stl",
+    "glb": "model/gltf-binary",
 }
 
 
@@ -24,6 +27,7 @@ def data(services: Services, surface_id: str, suffix: str) -> Response:
 
     Raises:
         NotFound: There is no such surface or form, or it has no values yet.
+        SurfaceRejected: It has no shape that this form can hold.
     """
     if suffix not in MEDIA_TYPES:
         *others, last = MEDIA_TYPES

@@ -46,7 +46,7 @@ def router(services: Services) -> APIRouter:
 
     @routes.get("/shares/{token}/data.{suffix}", response_class=Response)
     def download_shared(token: str, suffix: str) -> Response:
-        """The surface behind a link as a file: npz, h5, csv or json."""
+        """The surface behind a link as a file: npz, h5, csv or json; as a shape: vtp, stl or glb."""
         return downloads.data(services, services.shared_surface(token), suffix)
 
     @routes.get("/shares/{token}/preview.png", response_class=Response)

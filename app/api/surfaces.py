@@ -84,7 +84,7 @@ def router(services: Services) -> APIRouter:  # noqa: C901  # fourteen routes of
 
     @routes.get("/surfaces/{surface_id}/data.{suffix}", response_class=Response)
     def download_surface(surface_id: str, suffix: str) -> Response:
-        """The latest whole surface as a file: npz, h5, csv or json."""
+        """The latest whole surface as a file: npz, h5, csv or json; as a shape: vtp, stl or glb."""
         return downloads.data(services, surface_id, suffix)
 
     @routes.get("/surfaces/{surface_id}/preview.png", response_class=Response)

@@ -1,12 +1,16 @@
-"""Surfaces as files: the project's own `.npz`, the original's `.h5`, `.json`, `.csv`, and a `.png` preview.
+"""Surfaces as files: the numbers (`.npz`, the original's `.h5`, `.json`, `.csv`), a picture, and shapes for other programs.
 
     .npz   read, written   lossless, byte-stable, no pickles (see `npz`)
     .h5    read, written   the form of Li et al.'s own code, layout trap and all (see `h5`)
     .json  read, written   for programs without numpy (see `json`)
     .csv   written         one row per cell, for spreadsheets (see `csv`)
     .png   written         a picture, 1200 x 630 (see `png`)
+    .vtp   written         PolyData for ParaView, as the original exports it (see `vtp`)
+    .stl   written         a closed solid for 3-D printing (see `stl`)
+    .glb   written         a coloured 3-D model for slides and the web (see `glb`)
 
-`Z[j, i] = L(x[i], y[j])` in all of them. A reader gives a `Surface` whose arrays agree, or raises `SurfaceRejected`.
+`Z[j, i] = L(x[i], y[j])` in all of them. The last three are `SHAPES`: their heights may be a logarithm, or clipped; the others
+hold measurements as they are. A reader gives a `Surface` whose arrays agree, or raises `SurfaceRejected`.
 """
 
 from __future__ import annotations
@@ -14,13 +18,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from landscape_core.errors import SurfaceRejected
-from landscape_core.formats import csv, h5, json, npz
+from landscape_core.errors import InvalidRequest, SurfaceRejected
+from landscape_core.formats import csv, glb, h5, json, npz, stl, vtp
 from landscape_core.formats.atomic import write_atomically
 from landscape_core.formats.h5 import directions_h5
 from landscape_core.results import Surface
 
-__all__ = ["MAX_FILE_BYTES", "READABLE", "WRITABLE", "directions_h5", "load", "save", "to_bytes", "write_atomically"]
+__all__ = ["MAX_FILE_BYTES", "READABLE", "SHAPES", "WRITABLE", "directions_h5", "load", "save", "to_bytes", "write_atomically"]
 
 MAX_FILE_BYTES = 512 << 20
 """Longest surface file that is read: the largest grid (2001 x 2001) takes 164 MB as `.npz`."""
@@ -39,43 +43,62 @@ _WRITERS: dict[str, Callable[[Surface], bytes]] = {
     ".json": json.dump,
     ".png": _png,
 }
+_SHAPERS: dict[str, Callable[..., bytes]] = {".vtp": vtp.dump, ".stl": stl.dump, ".glb": glb.dump}
 _READERS: dict[str, Callable[[bytes], Surface]] = {".npz": npz.load, ".h5": h5.load, ".json": json.load}
 
-WRITABLE = tuple(_WRITERS)
+SHAPES = tuple(_SHAPERS)
+"""Suffixes of the forms that hold a shape, whose heights may be a logarithm, or clipped."""
+
+WRITABLE = (*_WRITERS, *SHAPES)
 """Suffixes that a surface can be written as."""
 
 READABLE = tuple(_READERS)
 """Suffixes that a surface can be read from."""
 
 
-def to_bytes(surface: Surface, suffix: str) -> bytes:
+def to_bytes(surface: Surface, suffix: str, *, log: bool = False, max_loss: float | None = None) -> bytes:
     """The content of a file of this form.
 
     Args:
         surface: What to write.
         suffix: One of `WRITABLE`, in any case.
+        log: Heights are ln(loss + 0.1); for `SHAPES` only.
+        max_loss: Higher losses are lowered to this one; for `SHAPES` only.
 
     Raises:
-        SurfaceRejected: If there is no such form.
+        InvalidRequest: If the heights are wanted otherwise in a form of measurements, or cannot be made so.
+        SurfaceRejected: If there is no such form, or the surface has no shape that it can hold.
     """
-    writer = _WRITERS.get(suffix.lower())
+    form = suffix.lower()
+    if form in _SHAPERS:
+        return _SHAPERS[form](surface, log=log, max_loss=max_loss)
+    writer = _WRITERS.get(form)
     if writer is None:
         asked = suffix or "a file without a suffix"
         raise SurfaceRejected(f"A surface is written as {', '.join(WRITABLE)}, not as {asked!r}.")
+    if log or max_loss is not None:
+        shapes = f"{', '.join(SHAPES[:-1])} and {SHAPES[-1]}"
+        raise InvalidRequest(
+            f"A {form} holds what was measured: a logarithm and a highest loss are for {shapes}.",
+            field="log" if log else "max_loss",
+        )
     return writer(surface)
 
 
-def save(surface: Surface, path: Path) -> None:
+def save(surface: Surface, path: Path, *, log: bool = False, max_loss: float | None = None) -> None:
     """Writes the surface in the form that the path's suffix names; the file is there whole or not at all.
 
     Args:
         surface: What to write.
         path: Where; an existing file is replaced and keeps its mode, a link is followed.
+        log: As for `to_bytes`.
+        max_loss: As for `to_bytes`.
 
     Raises:
-        SurfaceRejected: If there is no such form.
+        InvalidRequest: As `to_bytes` does.
+        SurfaceRejected: As `to_bytes` does.
     """
-    write_atomically(path, to_bytes(surface, path.suffix), private=False)
+    write_atomically(path, to_bytes(surface, path.suffix, log=log, max_loss=max_loss), private=False)
 
 
 def load(path: str | Path) -> Surface:

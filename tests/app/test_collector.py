@@ -88,6 +88,11 @@ def test_a_curve_works_like_a_surface(settings, start_site, ready_checkpoint, re
     hands.work_until_idle(surface)
     check(site, hands, surface)
     assert site.events(f"/surfaces/{surface}/events")[0][2]["y"] is None
+    assert site.http.get(f"/surfaces/{surface}/data.vtp").status_code == 200
+    for suffix in ("stl", "glb"):
+        refused = site.http.get(f"/surfaces/{surface}/data.{suffix}")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (422, "surface_rejected")
+        assert f"A .{suffix} needs at least 2 x 2 cells: a curve has no area" in refused.json()["error"]["message"]
 
 
 def test_what_fails_is_tried_three_times(begin, wait_until):

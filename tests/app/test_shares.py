@@ -34,7 +34,7 @@ def test_a_link_shows_its_surface_in_its_view(site, surface, link):
     assert View.model_validate(opened["share"]["view"]) == view
     assert opened["share"]["label"] == "For the group"
     assert opened["surface"]["id"] == surface
-    for suffix in ("npz", "h5", "csv", "json"):
+    for suffix in ("npz", "h5", "csv", "json", "vtp", "stl", "glb"):
         shared = site.http.get(f"/shares/{made['token']}/data.{suffix}")
         assert shared.status_code == 200
         assert shared.headers["cache-control"] == "private, no-store"

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from landscape_core.results import MEASURED, Surface
+
 REFERENCE = Path(os.environ.get("LOSSATLAS_REFERENCE", ""))
 needs_reference = [
     pytest.mark.reference,
@@ -42,6 +44,22 @@ def mlp_tensors(seed: int = 0, widths: tuple[int, ...] = (784, 16, 10)) -> dict[
         tensors[f"layers.{2 * index}.weight"] = random.normal(0, inputs**-0.5, (outputs, inputs)).astype(np.float32)
         tensors[f"layers.{2 * index}.bias"] = random.normal(0, 0.1, outputs).astype(np.float32)
     return tensors
+
+
+def measured(nx: int, ny: int | None) -> Surface:
+    """A saddle of a surface, or a line as a curve: losses from -1 to 1, without a request."""
+    x = np.linspace(-1, 1, nx)
+    y = None if ny is None else np.linspace(-1, 1, ny)
+    loss = x[None, :] + np.zeros((1, 1)) if y is None else x[None, :] ** 2 - y[:, None] ** 2
+    return Surface(
+        x=x,
+        y=y,
+        loss=loss,
+        state=np.full(loss.shape, MEASURED, np.uint8),
+        accuracy=np.full(loss.shape, 50.0),
+        examples=np.full(loss.shape, 10, np.int64),
+        stderr=np.full(loss.shape, 0.1),
+    )
 
 
 def save_mlp(path: Path, seed: int = 0, widths: tuple[int, ...] = (784, 16, 10)) -> Path:

@@ -11,6 +11,7 @@ import pty
 import signal
 import subprocess
 import sys
+from xml.etree import ElementTree
 
 import h5py
 import numpy as np
@@ -102,17 +103,31 @@ def test_the_centre_of_a_curve_is_what_numpy_says(tmp_path, digits):
 def test_every_form_holds_the_same_surface(tmp_path, digits):
     checkpoint = save_mlp(tmp_path / "net.safetensors", widths=(30, 6, 4))
     losses = {}
-    for suffix in (".npz", ".h5", ".csv", ".json"):
+    for suffix in (".npz", ".h5", ".csv", ".json", ".vtp"):
         out = tmp_path / f"surface{suffix}"
         run = lossatlas("compute", checkpoint, "--dataset", digits, "--grid", "-1:1:3x-1:1:2", "--out", out)
         assert run.returncode == 0, run.stderr
         if suffix == ".csv":
             with out.open(newline="") as file:
                 losses[suffix] = np.array([float(row["loss"]) for row in csv.DictReader(file)]).reshape(2, 3)
+        elif suffix == ".vtp":
+            array = next(a for a in ElementTree.parse(out).iter("DataArray") if a.get("Name") == "zvalue")
+            losses[suffix] = np.array((array.text or "").split(), float).reshape(2, 3)
         else:
             losses[suffix] = formats.load(out).loss
     for loss in losses.values():
         np.testing.assert_array_equal(loss, losses[".npz"])
+
+
+def test_what_a_form_cannot_hold_is_kept_in_one_that_can(tmp_path, digits):
+    checkpoint = save_mlp(tmp_path / "net.safetensors", widths=(30, 6, 4))
+    out = tmp_path / "narrow.stl"
+    run = lossatlas("compute", checkpoint, "--dataset", digits, "--grid", "-1:1:3x0:1e-6:3", "--out", out)
+    assert (run.returncode, run.stdout) == (2, "")
+    assert "too uneven for a .stl" in run.stderr
+    assert run.stderr.endswith(f"What was computed is kept in {out}.npz.\n")
+    assert not out.exists()
+    assert np.isfinite(formats.load(tmp_path / "narrow.stl.npz").loss).all()
 
 
 def test_a_direction_drawn_and_given_back_as_a_file_gives_the_same_surface(tmp_path, digits):

@@ -18,8 +18,7 @@ from landscape_core import formats
 from landscape_core.catalogue import resolve
 from landscape_core.errors import InvalidRequest
 from landscape_core.requests import SurfaceRequest
-
-from .running import save_mlp
+from tests.cli.running import save_mlp
 
 SAMPLE = (
     "--dataset",

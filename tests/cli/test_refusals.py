@@ -15,7 +15,8 @@ import pytest
 
 from cli.main import main
 from cli.stopping import stopped_by_sigterm
-from tests.cli.running import REFERENCE, lossatlas, needs_reference, save_mlp
+from landscape_core import formats
+from tests.cli.running import REFERENCE, lossatlas, measured, needs_reference, save_mlp
 
 SAMPLE = ("--dataset", "fashion-mnist-sample", "--examples", "50", "--grid", "-1:1:3x-1:1:3")
 
@@ -87,11 +88,42 @@ def test_arguments(mlp, tmp_path, refused, words, sentence):
     assert sentence in refused("compute", mlp, *SAMPLE, "--out", tmp_path / "a.npz", *words)
 
 
-@pytest.mark.parametrize("name", ["a.vtp", "a.glb", "a", "none/a.npz", "folder.npz", "n" * 300 + ".npz"])
+@pytest.mark.parametrize("name", ["a.vtk", "a.gltf", "a", "none/a.npz", "folder.npz", "n" * 300 + ".npz"])
 def test_places_to_write_to(mlp, tmp_path, refused, name):
     (tmp_path / "folder.npz").mkdir()
     sentence = refused("compute", mlp, *SAMPLE, "--out", tmp_path / name)
     assert ("--out takes a file" in sentence) or ("Nothing can be written to" in sentence)
+
+
+@pytest.mark.parametrize("words", [("--curve", "--grid", "-1:1:5"), ("--grid", "-1:1:5x0:0:1"), ("--grid", "0:0:1x-1:1:5")])
+@pytest.mark.parametrize("name", ["a.stl", "a.GLB"])
+def test_curves_are_no_solids(mlp, tmp_path, refused, words, name):
+    sentence = refused("compute", mlp, *SAMPLE[:4], *words, "--out", tmp_path / name)
+    assert f"--out takes {name[1:]} for grids of at least 2 x 2 points: a curve has no area" in sentence
+
+
+def test_what_is_not_converted(tmp_path, refused):
+    def converted(*words: object) -> str:
+        return refused("convert", *words)
+
+    source, curve, text = tmp_path / "bowl.npz", tmp_path / "curve.json", tmp_path / "text.npz"
+    surface = measured(3, 3)
+    formats.save(surface, source)
+    formats.save(measured(3, None), curve)
+    text.write_text("no surface")
+    assert "There is no file" in converted(tmp_path / "none.npz", tmp_path / "a.vtp")
+    assert "is a folder; name the file in it" in converted(tmp_path, tmp_path / "a.vtp")
+    assert "OUT takes a file that ends in .npz, .h5, .csv" in converted(source, tmp_path / "a.obj")
+    assert "OUT would overwrite" in converted(source, source)
+    assert "The file is no surface file" in converted(text, tmp_path / "a.vtp")
+    for name in ("a.npz", "a.h5", "a.csv", "a.json", "a.png"):
+        assert f"A {name[1:]} holds what was measured" in converted(source, tmp_path / name, "--log")
+        assert "are for .vtp, .stl and .glb" in converted(source, tmp_path / name, "--max-loss", "1")
+    assert "needs at least 2 x 2 cells: a curve has no area" in converted(curve, tmp_path / "a.stl")
+    assert "should be a finite number, but nan came" in converted(source, tmp_path / "a.vtp", "--max-loss", "nan")
+    assert "Invalid value for '--max-loss'" in converted(source, tmp_path / "a.vtp", "--max-loss", "high")
+    assert "needs losses above -0.1, but -1 occurs" in converted(source, tmp_path / "a.glb", "--log")
+    assert "Missing argument 'OUT'" in converted(source)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

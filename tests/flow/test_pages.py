@@ -32,6 +32,13 @@ def test_the_gallery_opens_its_surface_and_every_look_at_it(person):
     person.get_by_role("button", name="Download").click()
     expect(person.get_by_role("menuitem", name="NumPy (.npz)")).to_be_visible()
     expect(person.get_by_role("menuitem", name="Directions (.h5)")).to_have_count(0)
+    for name in ("ParaView (.vtp)", "3-D print (.stl)", "3-D model (.glb)"):
+        expect(person.get_by_role("menuitem", name=name)).to_be_visible()
+    with person.expect_download() as taken:
+        person.get_by_role("menuitem", name="3-D model (.glb)").click()
+    assert re.fullmatch(r"[\w-]+-[0-9a-f]{8}\.glb", taken.value.suggested_filename)
+    assert Path(taken.value.path()).read_bytes().startswith(b"glTF")
+    person.get_by_role("button", name="Download").click()
     person.keyboard.press("Escape")
     person.get_by_label("Highest loss shown").fill("1.5")
     until(person, "window.lossAtlas.stream.current().view.clip === 1.5")
@@ -43,6 +50,19 @@ def test_the_gallery_opens_its_surface_and_every_look_at_it(person):
     person.get_by_text("3-D", exact=True).click()
     until(person, "document.querySelector('.surface-plot')._fullLayout.scene?._scene")
     assert near(shown(person)["eye"], seen["eye"])
+
+
+def test_a_curve_is_not_offered_as_a_solid(person, atlas):
+    curve = {"format": "loss-atlas surface", "version": 1, "x": [-1, 0, 1], "y": None, "loss": [[1, 0, 1]], "accuracy": [[None] * 3],
+             "stderr": [[None] * 3], "examples": [[10] * 3], "state": [[1] * 3], "request": None, "provenance": {}}  # fmt: skip
+    answer = person.request.post(f"{atlas}/api/v1/surfaces/import?filename=line.json", data=curve)
+    person.goto(f"/surface/{answer.json()['id']}")
+    expect(person.locator("#surface-badge")).to_have_text("Finished", ignore_case=True)
+    expect(person.locator("#surface-facts")).to_contain_text("3 points")
+    person.get_by_role("button", name="Download").click()
+    expect(person.get_by_role("menuitem", name="ParaView (.vtp)")).to_be_visible()
+    expect(person.get_by_role("menuitem", name="3-D print (.stl)")).to_be_hidden()
+    expect(person.get_by_role("menuitem", name="3-D model (.glb)")).to_be_hidden()
 
 
 def test_the_keyboard_walks_from_cell_to_cell(person):

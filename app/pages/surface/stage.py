@@ -141,6 +141,11 @@ def downloads(base: str, surface: SurfaceInfo) -> Component:
         item("Table (.csv)", "one line a cell", f"{base}/data.csv"),
         item("JSON (.json)", "", f"{base}/data.json"),
     ]
+    shapes = [item("ParaView (.vtp)", "the export of Li et al.'s code", f"{base}/data.vtp")]
+    if not figures.is_curve(surface.request):
+        solid = item("3-D print (.stl)", "a closed solid, 100 mm long", f"{base}/data.stl")
+        model = item("3-D model (.glb)", "in colour, for slides and the web", f"{base}/data.glb")
+        shapes.append(html.Div([solid, model], className="only-area"))
     if "/shares/" not in base and surface.origin == "computed":
         drawn = item("Directions (.h5)", "to use them again, here or with Li et al.'s code", f"{base}/directions.h5")
         files.append(html.Div(drawn, className="only-finished"))
@@ -157,7 +162,13 @@ def downloads(base: str, surface: SurfaceInfo) -> Component:
                     picture,
                     dmc.MenuDivider(),
                     html.Div(
-                        [dmc.MenuLabel("Numbers of the whole surface that is shown"), *files],
+                        [
+                            dmc.MenuLabel("Numbers of the whole surface that is shown"),
+                            *files,
+                            dmc.MenuDivider(),
+                            dmc.MenuLabel("Its shape, for other programs"),
+                            *shapes,
+                        ],
                         id=ids.SURFACE_DOWNLOADS,
                         className="downloads",
                     ),
@@ -166,6 +177,7 @@ def downloads(base: str, surface: SurfaceInfo) -> Component:
         ],
         position="bottom-end",
         width=290,
+        classNames={"dropdown": "downloads-menu"},
     )
 
 

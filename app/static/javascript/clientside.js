@@ -161,7 +161,11 @@
       return [shown(!over), shown(live.state === "failed" || live.state === "cancelled"), over && told !== live.state ? live.state : no()];
     },
     /** What can be taken away: numbers once there is a whole surface, directions once it is finished. */
-    downloads: (live) => `downloads ${live?.facts ? "" : "downloads-none"} ${live?.state === "finished" ? "" : "downloads-unfinished"}`,
+    downloads(live) {
+      const f = live?.facts;
+      const without = { none: !f, unfinished: live?.state !== "finished", curve: f && Math.min(f.rows, f.columns) < 2 };
+      return ["downloads", ...Object.keys(without).filter((name) => without[name]).map((name) => `downloads-${name}`)].join(" ");
+    },
     facts(live) {
       const f = live?.facts;
       if (!f) return [html("P", { className: "dim" }, "Nothing measured yet."), null];

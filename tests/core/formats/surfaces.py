@@ -50,6 +50,21 @@ def bowl(nx: int = 7, ny: int | None = 5, split: str = "train") -> Surface:
     )
 
 
+def over(x: list[float], y: list[float] | None, loss: object) -> Surface:
+    """A surface of these losses, without a request; NaN is a hole."""
+    table = np.array(loss, np.float64, ndmin=2)
+    hole = np.isnan(table)
+    return Surface(
+        x=np.array(x, np.float64),
+        y=None if y is None else np.array(y, np.float64),
+        loss=table,
+        state=np.where(hole, NOT_COMPUTED, MEASURED).astype(np.uint8),
+        accuracy=np.full(table.shape, np.nan),
+        examples=np.where(hole, 0, 10).astype(np.int64),
+        stderr=np.full(table.shape, np.nan),
+    )
+
+
 def same(a: Surface, b: Surface) -> bool:
     """Whether two surfaces agree to the last bit, NaN in the same places."""
     for name in ("x", "y", "loss", "state", "accuracy", "examples", "stderr"):
@@ -102,3 +117,19 @@ def surfaces(draw: st.DrawFn) -> Surface:
         request=asked,
         provenance=draw(st.dictionaries(st.text(max_size=5), _json, max_size=3)),
     )
+
+
+@st.composite
+def perforated(draw: st.DrawFn) -> Surface:
+    """A surface of at least 2 x 2 cells on an uneven grid, with losses of any size and holes anywhere, or a diagonal band."""
+    steps = st.lists(st.floats(0.02, 1), min_size=1, max_size=6)
+    start, unit = draw(st.floats(-3, 3)), draw(st.sampled_from((1e-200, 1.0, 1e200)))
+    x, y = ((start + np.cumsum([0.0, *draw(steps)])) * unit for _ in "xy")
+    shape = (y.size, x.size)
+    element = st.floats(-1e3, 1e3) | _finite
+    loss = draw(hnp.arrays(np.float64, shape, elements=element) | hnp.arrays(np.float64, shape, elements=st.just(1.5)))
+    hole = draw(hnp.arrays(np.bool_, shape, elements=st.booleans() | st.just(value=False)))
+    if draw(st.booleans()):  # facets that touch in their corners alone
+        hole = np.abs(np.subtract.outer(range(y.size), range(x.size)) - draw(st.integers(-2, 2))) > 1
+        hole = hole[:, ::-1] if draw(st.booleans()) else hole
+    return over(x.tolist(), y.tolist(), np.where(hole, np.nan, loss))

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 
 from landscape_core import formats
-from landscape_core.errors import SurfaceRejected
-from landscape_core.formats import h5, npz
+from landscape_core.errors import InvalidRequest, SurfaceRejected
+from landscape_core.formats import glb, h5, npz, stl, vtp
 from landscape_core.formats import json as json_form
 from landscape_core.results import NOT_FINITE, Surface
 
@@ -140,12 +140,30 @@ def test_csv_of_a_curve_has_an_empty_y():
     assert [r["y"] for r in rows] == ["", "", ""]
 
 
-@pytest.mark.parametrize("name", ["a.vtp", "a", "a.txt"])
+@pytest.mark.parametrize("name", ["a.obj", "a", "a.txt"])
 def test_unknown_forms_are_refused(tmp_path, name):
-    with pytest.raises(SurfaceRejected, match=r"written as .npz, .h5, .csv, .json, .png, not as"):
+    with pytest.raises(SurfaceRejected, match=r"written as .npz, .h5, .csv, .json, .png, .vtp, .stl, .glb, not as"):
         formats.save(bowl(), tmp_path / name)
     with pytest.raises(SurfaceRejected, match=r"read from .npz, .h5, .json, not from"):
         formats.load(tmp_path / name)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".h5", ".csv", ".JSON", ".png"])
+def test_measurements_are_neither_clipped_nor_their_logarithms(suffix):
+    for option in ({"log": True}, {"max_loss": 1.0}):
+        with pytest.raises(
+            InvalidRequest, match=rf"A {suffix.lower()} holds what was measured: .* are for .vtp, .stl and .glb\."
+        ):
+            formats.to_bytes(bowl(), suffix, **option)
+
+
+def test_a_shape_is_saved_by_its_suffix_with_the_heights_that_are_asked_for(tmp_path):
+    for form in (vtp, stl, glb):
+        path = tmp_path / f"a.{form.__name__.rpartition('.')[2].upper()}"
+        formats.save(bowl(), path)
+        assert path.read_bytes() == form.dump(bowl())
+        formats.save(bowl(), path, log=True, max_loss=1.5)
+        assert path.read_bytes() == form.dump(bowl(), log=True, max_loss=1.5) != form.dump(bowl())
 
 
 def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
