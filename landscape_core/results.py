@@ -102,7 +102,7 @@ class Surface:
         """Writes the surface in the form that the path's suffix names; the file is there whole or not at all.
 
         Args:
-            path: Ends in .npz (lossless), .h5, .csv, .json or .png. An existing file is replaced.
+            path: Ends in .npz (lossless), .h5, .csv, .json, .png, .vtp, .stl or .glb. An existing file is replaced.
 
         Raises:
             SurfaceRejected: If there is no such form.
