@@ -57,8 +57,13 @@ def push_bytes(content: bytes, filename: str, server: str, token: str | None = N
         raise InvalidRequest("The token should be printable ASCII characters without spaces around them.", field="token")
     headers = {} if token is None else {"authorization": f"Bearer {token}"}
     try:
+        host = httpx.URL(server).host
+        if not host or " " in host or "%" in host:
+            raise httpx.InvalidURL("it names no host")
         with httpx.Client(base_url=f"{server.rstrip('/')}/api/v1", timeout=TIMEOUT_S, headers=headers) as client:
             return _link(client, content, filename)
+    except KeyError as error:
+        raise PushFailed(f"{server} does not answer like a Loss Atlas (its answer has no {error}).") from None
     except httpx.InvalidURL as error:
         raise InvalidRequest(
             f"The server is an address such as https://atlas.example, but {server!r} came ({error})."

@@ -164,3 +164,14 @@ def test_where_nothing_can_be_pushed_to(surface, free_port):
         lc.push(surface, "http://[::1")
     with pytest.raises(PushFailed, match="cannot be reached"):
         lc.push(surface, f"http://127.0.0.1:{free_port}")
+
+
+def test_json_from_no_atlas_and_addresses_without_a_host(surface):
+    with (
+        _answering(200, lambda _headers: "{}") as address,
+        pytest.raises(PushFailed, match="does not answer like a Loss Atlas"),
+    ):
+        lc.push(surface, address)
+    for server in ("http://", "http://exa mple", "https:///path"):
+        with pytest.raises(InvalidRequest, match="The server is an address"):
+            lc.push(surface, server)
