@@ -105,7 +105,7 @@ def values_of(request: SurfaceRequest) -> dict[str, Any]:
     values["data.examples"] = "" if request.data.examples is None else request.data.examples
     values[ORDER] = "own" if request.data.seed is None else "seed"
     values[SHAPE] = "curve" if request.grid.y is None else "surface"
-    values[DIRECTIONS] = request.plane.x.kind
+    values[DIRECTIONS] = "file" if request.plane.x.kind == "file" else "random"
     if not isinstance(request.data.preprocessing, str):
         values["data.preprocessing"] = CUSTOM
         for part_name in ("mean", "std"):

@@ -9,9 +9,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from cli.parsing import parse_direction, parse_grid, parse_standardisation
+from cli.parsing import Towards, TypedDirection, parse_direction, parse_grid, parse_standardisation
 from landscape_core.errors import InvalidRequest, NotFound
-from landscape_core.requests import ArchitectureSpec, Grid, Normalisation, RandomDirection, Standardisation
+from landscape_core.requests import ArchitectureSpec, Grid, Normalisation, Standardisation
 
 SUFFIXES = (".npz", ".h5", ".csv", ".json", ".png")
 """What a surface is written as: `formats.WRITABLE`, named here so that a refusal need not import h5py."""
@@ -29,7 +29,7 @@ class Asked:
         dataset: A catalogued name, or the path of an `.npz`.
         seed: None keeps the data set's own order.
         preprocessing: None to take the data set's usual one.
-        x: First direction: random, or the path of a direction file.
+        x: First direction; a path is that of a direction file.
         y: Second direction; None for a curve.
         out: Where the surface goes.
     """
@@ -42,8 +42,8 @@ class Asked:
     seed: int | None
     preprocessing: str | Standardisation | None
     loss: str
-    x: RandomDirection | Path
-    y: RandomDirection | Path | None
+    x: TypedDirection
+    y: TypedDirection | None
     normalisation: Normalisation
     grid: Grid
     out: Path
@@ -78,12 +78,24 @@ class Asked:
             grid=parse_grid(_DEFAULT_GRIDS[curve] if typed["grid"] is None else typed["grid"], curve=curve),
             out=typed["out"],
         )
-        given = [path for path in (asked.file, asked.dataset, asked.x, asked.y) if isinstance(path, Path)]
+        given = [
+            path for path in (asked.file, asked.dataset, *asked.direction_files, *asked.companions) if isinstance(path, Path)
+        ]
         for path in given:
             if not path.is_file():
                 raise NotFound(missing(path))
         _check_out(asked.out, given)
         return asked
+
+    @property
+    def direction_files(self) -> list[Path]:
+        """The direction files that are named, x before y."""
+        return [path for path in (self.x, self.y) if isinstance(path, Path)]
+
+    @property
+    def companions(self) -> list[Path]:
+        """The other checkpoints that are named, in the order of the question."""
+        return [typed.path for typed in (self.x, self.y) if isinstance(typed, Towards)]
 
 
 def _architecture(text: str | None) -> ArchitectureSpec | None:

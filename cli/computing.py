@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from landscape_core.results import Surface
 
 
+_DIRECTIONS = "First direction: random:SEED, towards:CHECKPOINT or file:DIRECTIONS.h5."
+
+
 def _only_exact(_context: click.Context, _option: click.Parameter, value: str) -> str:
     if value != "exact":
         raise InvalidRequest(f"--budget takes exact, every example at every cell; {value!r} is not available.", field="budget")
@@ -56,8 +59,8 @@ def _no_trajectories(_context: click.Context, _option: click.Parameter, value: t
 @click.option("--mean", metavar="0.49,0.48,0.45", help="Per channel, with --std, instead of --preprocessing.")
 @click.option("--std", metavar="0.25,0.24,0.26", help="Per channel.")
 @click.option("--loss", type=click.Choice(get_args(Loss)), default="cross_entropy", show_default=True, help="Per example.")
-@click.option("--x", metavar="random:1|file:DIRS.h5", default="random:1", show_default=True, help="First direction.")
-@click.option("--y", metavar="random:2|file:DIRS.h5", help="Second direction.  [default: random:2]")
+@click.option("--x", metavar="DIRECTION", default="random:1", show_default=True, help=_DIRECTIONS)
+@click.option("--y", metavar="DIRECTION", help="Second direction, alike.  [default: random:2]")
 @click.option("--curve", is_flag=True, help="One direction only.")
 @click.option("--norm", type=click.Choice(get_args(Norm)), default="filter", show_default=True, help="Of random directions.")
 @click.option("--ignore", type=click.Choice(["biasbn", "none"]), default="biasbn", show_default=True, help="What stays.")
@@ -93,7 +96,14 @@ def _computed(asked: Asked, folder: Path) -> Surface:
     device = choose_device(told.device)
     with _progress(material.notes(asked)) as progress:
         return compute_surface(
-            request, material.tensors, material.examples, material.directions, device, told.threads, progress
+            request,
+            material.tensors,
+            material.examples,
+            material.directions,
+            device,
+            told.threads,
+            progress,
+            checkpoints=material.checkpoint_tensors,
         )
 
 

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cli.asked import Asked
-from landscape_core.catalogue import Candidate, check_request, explain_no_match, fit, match
+from cli.parsing import Towards, TypedDirection
+from landscape_core.catalogue import Candidate, check_companion, check_request, explain_no_match, fit, match
 from landscape_core.errors import CheckpointRejected, DirectionsRejected
 from landscape_core.reading import DirectionsContents, inspect_in_child, read_canonical, read_directions
-from landscape_core.requests import DataSlice, FileDirection, PlaneSpec, RandomDirection, SurfaceRequest
+from landscape_core.requests import DataSlice, DirectionSpec, FileDirection, PlaneSpec, SurfaceRequest, TowardsDirection
 from worker.settings import WorkerSettings, refuse_unknown_variables
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class Material:
         examples: The split.
         files: SHA-256 of the direction file for x and for y.
         directions: What these files hold; None if there are none.
+        companions: SHA-256 of each other checkpoint that was named, by its path.
+        canonical: Where its canonical form lies, by its SHA-256.
     """
 
     checkpoint: str
@@ -50,6 +53,8 @@ class Material:
     examples: Examples
     files: tuple[str | None, str | None]
     directions: Directions | None
+    companions: dict[Path, str]
+    canonical: dict[str, Path]
 
     @classmethod
     def read(cls, asked: Asked, datasets: Path, folder: Path) -> Material:
@@ -68,10 +73,17 @@ class Material:
         canonical = folder / "checkpoint.safetensors"
         inspect_in_child("checkpoint", asked.file, asked.file.name, canonical)
         tensors = read_canonical(canonical)
-        candidate = _candidate(asked, {name: tuple(array.shape) for name, array in tensors.items()})
+        candidate = _candidate(asked, _shapes(tensors))
         directions, files = _directions(asked, folder)
+        companions = {path: sha256(path) for path in asked.companions}
+        own = sha256(asked.file)
+        others = {own: canonical}
+        for path, digest in companions.items():
+            if digest not in others:
+                others[digest] = folder / f"companion{len(others)}.safetensors"
+                inspect_in_child("checkpoint", path, path.name, others[digest])
         dataset, examples = _examples(asked, datasets, folder)
-        return cls(sha256(asked.file), tensors, candidate, dataset, examples, files, directions)
+        return cls(own, tensors, candidate, dataset, examples, files, directions, companions, others)
 
     def request(self, asked: Asked) -> SurfaceRequest:
         """The question as everything else knows it: by hashes, and with the number of examples."""
@@ -88,8 +100,8 @@ class Material:
             ),
             loss=asked.loss,  # type: ignore[arg-type]  # click offers these
             plane=PlaneSpec(
-                x=_spec(asked.x, self.files[0]),
-                y=None if asked.y is None else _spec(asked.y, self.files[1]),
+                x=self._spec(asked.x, self.files[0]),
+                y=None if asked.y is None else self._spec(asked.y, self.files[1]),
                 normalisation=asked.normalisation,
             ),
             grid=asked.grid,
@@ -101,7 +113,20 @@ class Material:
         Raises:
             InvalidRequest: If not.
         """
-        check_request(request, {name: tuple(array.shape) for name, array in self.tensors.items()}, self.examples.facts)
+        shapes = _shapes(self.tensors)
+        check_request(request, shapes, self.examples.facts)
+        called = {digest: path.name for path, digest in self.companions.items()}
+        for field, digest in request.plane.named_checkpoints:
+            check_companion(request.architecture, shapes, _shapes(self.checkpoint_tensors(digest)), called[digest], field)
+
+    def checkpoint_tensors(self, digest: str) -> dict[str, np.ndarray]:
+        """Names and arrays of a checkpoint that the request names, by its SHA-256."""
+        return read_canonical(self.canonical[digest])
+
+    def _spec(self, typed: TypedDirection, digest: str | None) -> DirectionSpec:
+        if isinstance(typed, Towards):
+            return TowardsDirection(checkpoint=self.companions[typed.path])
+        return FileDirection(file=digest or "") if isinstance(typed, Path) else typed
 
     def notes(self, asked: Asked) -> list[str]:
         """What was chosen because the question left it open."""
@@ -135,6 +160,10 @@ def sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _shapes(tensors: dict[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(array.shape) for name, array in tensors.items()}
 
 
 def _candidate(asked: Asked, shapes: dict[str, tuple[int, ...]]) -> Candidate:
@@ -175,7 +204,3 @@ def _directions(asked: Asked, folder: Path) -> tuple[Directions | None, tuple[st
 
 def _hash(path: Any) -> str | None:
     return sha256(path) if isinstance(path, Path) else None
-
-
-def _spec(asked: RandomDirection | Path, digest: str | None) -> RandomDirection | FileDirection:
-    return asked if isinstance(asked, RandomDirection) else FileDirection(file=digest or "")

@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 
 from landscape_core.errors import InvalidRequest
 from landscape_core.requests import MAX_POINTS, Axis, Grid, RandomDirection, Standardisation
 
-DIRECTION_KINDS = "random:SEED or file:DIRECTIONS.h5"
+DIRECTION_KINDS = "random:SEED, towards:CHECKPOINT or file:DIRECTIONS.h5"
+
+
+@dataclass(frozen=True)
+class Towards:
+    """The direction from the network to another one of its kind.
+
+    Attributes:
+        path: The other checkpoint.
+    """
+
+    path: Path
+
+
+TypedDirection = RandomDirection | Towards | Path
+"""What can be typed for `--x` and `--y`; a path is that of a direction file."""
 
 
 def parse_grid(text: str, *, curve: bool) -> Grid:
@@ -65,11 +81,11 @@ def _coordinate(text: str, name: str) -> float:
     return value
 
 
-def parse_direction(text: str, option: str) -> RandomDirection | Path:
-    """A random direction, or the path of a direction file.
+def parse_direction(text: str, option: str) -> TypedDirection:
+    """The direction that was typed.
 
     Args:
-        text: `random:SEED` or `file:PATH`.
+        text: `random:SEED`, `towards:PATH` or `file:PATH`.
         option: `--x` or `--y`, for the message.
 
     Raises:
@@ -78,6 +94,8 @@ def parse_direction(text: str, option: str) -> RandomDirection | Path:
     kind, colon, rest = text.partition(":")
     if kind == "file" and rest:
         return Path(rest)
+    if kind == "towards" and rest:
+        return Towards(Path(rest))
     if kind != "random" or not colon:
         raise InvalidRequest(f"{option} takes {DIRECTION_KINDS}, but {text!r} came.", field=f"plane.{option[2:]}")
     try:

@@ -98,7 +98,18 @@ class FileDirection(Message):
     file: Sha256
 
 
-DirectionSpec = Annotated[RandomDirection | FileDirection, Field(discriminator="kind")]
+class TowardsDirection(Message):
+    """θ' − θ*, from the request's checkpoint to another of the same network: at 1 stands the other one.
+
+    As in the code of Li et al. 2018 (`create_target_direction`), the difference is neither normalised nor masked: biases
+    and batch norm move too, and with `of="states"` the running statistics. `checkpoint` is the SHA-256 of the other's bytes.
+    """
+
+    kind: Literal["towards"] = "towards"
+    checkpoint: Sha256
+
+
+DirectionSpec = Annotated[RandomDirection | FileDirection | TowardsDirection, Field(discriminator="kind")]
 
 
 class Normalisation(Message):
@@ -119,6 +130,25 @@ class PlaneSpec(Message):
     x: DirectionSpec
     y: DirectionSpec | None = None
     normalisation: Normalisation = Normalisation()
+
+    @property
+    def specs(self) -> dict[Literal["x", "y"], DirectionSpec]:
+        """The recipe of each direction that there is, by its axis."""
+        return {"x": self.x} if self.y is None else {"x": self.x, "y": self.y}
+
+    @property
+    def named_checkpoints(self) -> list[tuple[str, str]]:
+        """(field of the request, id) of every other checkpoint that the plane is made from."""
+        return [
+            (f"plane.{axis}.checkpoint", spec.checkpoint)
+            for axis, spec in self.specs.items()
+            if isinstance(spec, TowardsDirection)
+        ]
+
+    @property
+    def is_derived(self) -> bool:
+        """Whether a direction follows from something other than a seed or a direction file."""
+        return any(not isinstance(spec, RandomDirection | FileDirection) for spec in self.specs.values())
 
 
 class Axis(Message):

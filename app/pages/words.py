@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from landscape_core.requests import Axis, FileDirection, PlaneSpec, Standardisation, SurfaceRequest
+from landscape_core.requests import (
+    Axis,
+    DirectionSpec,
+    FileDirection,
+    PlaneSpec,
+    RandomDirection,
+    Standardisation,
+    SurfaceRequest,
+    TowardsDirection,
+)
 
 LOSSES = {
     "cross_entropy": "Cross-entropy",
@@ -131,17 +140,26 @@ def preprocessing(request: SurfaceRequest) -> str:
 
 def directions(plane: PlaneSpec) -> str:
     """Which directions span the plane."""
-    specs = [spec for spec in (plane.x, plane.y) if spec is not None]
-    if any(isinstance(spec, FileDirection) for spec in specs):
-        return "from a direction file"
-    seeds = " and ".join(str(spec.seed) for spec in specs if not isinstance(spec, FileDirection))
-    return f"random, seed {seeds}" if len(specs) == 1 else f"random, seeds {seeds}"
+    specs = list(plane.specs.values())
+    if all(isinstance(spec, RandomDirection) for spec in specs):
+        seeds = " and ".join(str(spec.seed) for spec in specs if isinstance(spec, RandomDirection))
+        return f"random, seed {seeds}" if len(specs) == 1 else f"random, seeds {seeds}"
+    return "; ".join(dict.fromkeys(direction(spec) for spec in specs))
+
+
+def direction(spec: DirectionSpec) -> str:
+    """One direction."""
+    if isinstance(spec, RandomDirection):
+        return f"random, seed {spec.seed}"
+    if isinstance(spec, TowardsDirection):
+        return f"towards the checkpoint {spec.checkpoint[:8]}…"
+    return "from a direction file"
 
 
 def normalisation(plane: PlaneSpec) -> str:
     """How directions are scaled."""
-    if isinstance(plane.x, FileDirection):
-        return "as stored in the file"
+    if not any(isinstance(spec, RandomDirection) for spec in plane.specs.values()):
+        return "as stored in the file" if isinstance(plane.x, FileDirection) else "none"
     chosen = plane.normalisation
     ignored = "; biases and batch norm stay" if chosen.ignore == "biasbn" else "; biases and batch norm move too"
     moved = "; running statistics move too" if chosen.of == "states" else ""

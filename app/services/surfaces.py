@@ -173,6 +173,7 @@ class Surfaces(Checkpoints, Datasets):
         self._check_room()
         job = SurfaceJob.model_validate_json(row.job)
         self.checkpoint_report(job.request.checkpoint)
+        self.check_companions(job.request)
         self.dataset_facts(job.request.data.dataset)
         self.blobs.put(job_key(surface_id), row.job.encode())
         with self._redis_may_be_away():
@@ -250,6 +251,7 @@ class Surfaces(Checkpoints, Datasets):
         }
         request = request.model_copy(update=update)
         catalogue.check_request(request, report.shapes, facts)
+        self.check_companions(request)
         self.check_directions(request.plane)
         macs = max(1, catalogue.macs_per_example(request.architecture, report.shapes, facts.shape))
         workers = [w.macs_per_second for w in self.workers() if w.macs_per_second]

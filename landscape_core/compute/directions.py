@@ -55,27 +55,28 @@ def draw(
 ) -> list[Tensor]:
     """The direction that a recipe stands for.
 
-    A random direction is Gaussian per tensor (`tensor_seed`) and scaled to the network. A direction from a file is used as
-    it is, once its number of tensors and every shape have been checked.
+    A random direction is Gaussian per tensor (`tensor_seed`) and scaled to the network. Any other is used as it is given
+    (from a file, or by `derivation.derive`), once its number of tensors and every shape have been checked.
 
     Args:
         spec: The recipe.
         module: The network, on the CPU, under its catalogue names.
         normalisation: How a random direction is scaled, and which tensors move.
-        arrays: The file's arrays, in order, for a direction from a file.
+        arrays: One for each tensor, in order, for a direction that is not random.
 
     Returns:
         One float32 tensor for each of `moved_tensors`, in that order.
 
     Raises:
-        DirectionsRejected: The file does not belong to the network.
-        InvalidRequest: A direction from a file was asked for, and no file given.
+        DirectionsRejected: The arrays do not belong to the network.
+        InvalidRequest: A direction that is not random was asked for, and not given.
     """
     tensors = moved_tensors(module, normalisation)
     if isinstance(spec, RandomDirection):
         return [_random(spec.seed, name, w.to(torch.float32), normalisation) for name, w in tensors.items()]
     if arrays is None:
-        raise InvalidRequest("The request takes a direction from a file, but none was given.", field="plane")
+        what = "from a file" if isinstance(spec, FileDirection) else f"of the kind {spec.kind}"
+        raise InvalidRequest(f"The request takes a direction {what}, but none was given.", field="plane")
     _check_arrays(arrays, tensors, normalisation)
     return [torch.from_numpy(np.array(array, dtype=np.float32)) for array in arrays]
 
@@ -107,11 +108,11 @@ def directions_for(
     Args:
         request: The question.
         module: The network, on the CPU, under its catalogue names.
-        arrays: What the direction file holds: `plane.x` takes its x, `plane.y` its y.
+        arrays: What the direction file holds, or `derivation.derive` made: `plane.x` takes its x, `plane.y` its y.
 
     Raises:
         DirectionsRejected: The file does not belong to the network, or has no second direction where one is asked for.
-        InvalidRequest: A direction from a file was asked for, and no file given.
+        InvalidRequest: A direction that is not random was asked for, and not given.
     """
     how = request.plane.normalisation
     x = draw(request.plane.x, module, how, None if arrays is None else arrays.x)

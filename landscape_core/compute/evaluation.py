@@ -21,7 +21,7 @@ from landscape_core.catalogue import check_request
 from landscape_core.compute.architectures import Perceptron, load
 from landscape_core.compute.datasets import Batches, Examples
 from landscape_core.compute.devices import is_out_of_memory
-from landscape_core.compute.directions import DirectionArrays, directions_for
+from landscape_core.compute.directions import DirectionArrays, directions_for, moved_tensors
 from landscape_core.compute.first_layer import FirstLayer
 from landscape_core.compute.losses import per_example
 from landscape_core.compute.planes import Plane
@@ -41,12 +41,13 @@ class Evaluator:
         request: The question.
         tensors: The checkpoint's names and arrays, in the file's order.
         examples: The split that the request names.
-        direction_arrays: What the direction file holds, for directions from a file.
+        direction_arrays: What the direction file holds, or `derive` made, for directions that are not random.
         device: A PyTorch device.
         threads: How many CPU threads PyTorch uses, for the whole process; None leaves it as it is.
+        about: What `derive` has to say of the directions, for the provenance.
 
     Raises:
-        InvalidRequest: The request does not go with the checkpoint or the data set.
+        InvalidRequest: The request does not go with the checkpoint or the data set, or a direction was not given.
         DirectionsRejected: The direction file does not belong to the network.
         OutOfMemory: Network or examples do not fit into the device's memory.
     """
@@ -59,6 +60,7 @@ class Evaluator:
         direction_arrays: DirectionArrays | None = None,
         device: str = "cpu",
         threads: int | None = None,
+        about: Mapping[str, Any] | None = None,
     ) -> None:
         check_request(request, {name: tuple(array.shape) for name, array in tensors.items()}, examples.facts)
         if threads is not None:
@@ -68,6 +70,9 @@ class Evaluator:
         self.request, self._facts, self._device = request, examples.facts, torch.device(device)
         module = load(request.architecture, tensors)
         x, y = directions_for(request, module, direction_arrays)
+        moved = moved_tensors(module, request.plane.normalisation).values()
+        self._floating = [tensor.is_floating_point() for tensor in moved]
+        self._about = dict(about or {})
         self._x = [tensor.numpy() for tensor in x]
         self._y = None if y is None else [tensor.numpy() for tensor in y]
         convolutional = any(p.dim() == 4 for p in module.parameters())
@@ -159,18 +164,24 @@ class Evaluator:
             "batch": self._batch,
             "dataset": self._facts.title,
             "data_sha256": self._batches.sha256(),
-            "directions": self._about_directions(),
+            **self._about,
+            "directions": self._about_directions() | self._about.get("directions", {}),
         }
 
     def _about_directions(self) -> dict[str, float]:
-        x = np.concatenate([array.ravel() for array in self._x]).astype(np.float64)
+        """Lengths and cosine of the directions, in what moves: batch norm's counters have no part in them."""
+        x = self._flat(self._x)
         about = {"x_norm": float(np.linalg.norm(x))}
         if self._y is not None:
-            y = np.concatenate([array.ravel() for array in self._y]).astype(np.float64)
+            y = self._flat(self._y)
             about["y_norm"] = float(np.linalg.norm(y))
             lengths = about["x_norm"] * about["y_norm"]
             about["cosine"] = float(x @ y) / lengths if lengths else 0.0
         return {name: value for name, value in about.items() if np.isfinite(value)}
+
+    def _flat(self, direction: list[np.ndarray]) -> np.ndarray:
+        floating = [array.ravel() for array, is_floating in zip(direction, self._floating, strict=True) if is_floating]
+        return np.concatenate(floating).astype(np.float64)
 
     def _wanted(self, examples: Examples) -> int:
         return len(examples.y) if self.request.data.examples is None else self.request.data.examples

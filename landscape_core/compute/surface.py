@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from landscape_core.catalogue import check_request
 from landscape_core.compute.datasets import Examples
+from landscape_core.compute.derivation import CheckpointReader, derive
 from landscape_core.compute.directions import DirectionArrays
 from landscape_core.compute.evaluation import Evaluator
 from landscape_core.estimate import chunk_bounds, surface_from_tally
@@ -25,6 +27,7 @@ def compute_surface(
     threads: int | None = None,
     progress: Callable[[float], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
+    checkpoints: CheckpointReader | None = None,
 ) -> Surface:
     """The surface that a request asks for, on all its examples at every cell.
 
@@ -40,15 +43,21 @@ def compute_surface(
         threads: How many CPU threads PyTorch uses, for the whole process; None leaves it as it is.
         progress: Told the share of the work done, in 0 … 1.
         should_stop: Asked before every batch.
+        checkpoints: Reads the other checkpoints that the request names, by their ids.
 
     Raises:
-        InvalidRequest: The request does not go with the checkpoint or the data set.
+        InvalidRequest: The request does not go with the checkpoint, the data set, or another checkpoint that it names.
         DirectionsRejected: The direction file does not belong to the network.
         OutOfMemory: The device's memory does not suffice.
         Cancelled: `should_stop` said so.
     """
     began, started = datetime.now(UTC), time.monotonic()
-    evaluator = Evaluator(request, tensors, examples, direction_arrays, device or "cpu", threads)
+    about = {}
+    if request.plane.is_derived:
+        check_request(request, {name: tuple(array.shape) for name, array in tensors.items()}, examples.facts)
+        derived = derive(request, tensors, direction_arrays, checkpoints)
+        direction_arrays, about = derived, derived.about
+    evaluator = Evaluator(request, tensors, examples, direction_arrays, device or "cpu", threads, about)
     rows, columns = request.grid.shape
     cells = [(row, column) for row in range(rows) for column in range(columns)]
     total = Tally.zeros(len(cells))

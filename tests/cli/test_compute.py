@@ -19,7 +19,7 @@ import pytest
 
 from landscape_core import formats
 from landscape_core.catalogue import preprocessings
-from landscape_core.requests import Axis, FileDirection, RandomDirection
+from landscape_core.requests import Axis, FileDirection, RandomDirection, TowardsDirection
 from landscape_core.results import MEASURED
 
 from .running import REFERENCE, lossatlas, mlp_tensors, needs_reference, save_mlp
@@ -231,3 +231,21 @@ def test_what_was_left_open_is_said(tmp_path):
     request = json.loads((tmp_path / "a.json").read_text())["request"]
     assert request["data"]["preprocessing"] == "fashion-mnist"
     assert "fashion-mnist" in preprocessings()
+
+
+def test_a_plane_through_three_checkpoints(tmp_path, digits):
+    files = [save_mlp(tmp_path / f"{seed}.safetensors", seed, (30, 6, 4)) for seed in range(3)]
+    words = ("compute", files[0], "--dataset", digits, "--out", tmp_path / "a.npz", "--grid", "0:1:3x0:1:2")
+    run = lossatlas(*words, "--x", f"towards:{files[1]}", "--y", f"towards:{files[2]}")
+    assert run.returncode == 0, run.stderr
+    surface = formats.load(tmp_path / "a.npz")
+    with np.load(digits) as data:
+        for seed, cell in enumerate([(0, 0), (0, 2), (1, 0)]):
+            loss, accuracy = _own_loss(mlp_tensors(seed, (30, 6, 4)), data["x"] / 255, data["y"])
+            assert surface.loss[cell] == pytest.approx(loss, rel=1e-5)
+            assert surface.accuracy[cell] == pytest.approx(accuracy, abs=0.5)
+    digests = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+    assert surface.request is not None
+    assert surface.request.checkpoint == digests[0]
+    assert surface.request.plane.x == TowardsDirection(checkpoint=digests[1])
+    assert surface.request.plane.y == TowardsDirection(checkpoint=digests[2])

@@ -49,9 +49,9 @@ def mlp(tmp_path) -> Path:
         (("--grid", "1:-1:5x-1:1:5"), "1 is not below -1"),
         (("--grid", ""), "--grid takes two axes"),
         (("--grid",), "Option '--grid' requires an argument"),
-        (("--x", "sideways:1"), "--x takes random:SEED or file:DIRECTIONS.h5, but 'sideways:1' came"),
-        (("--x", "towards:other.pt"), "--x takes random:SEED or file:DIRECTIONS.h5"),
-        (("--y", "hessian:1"), "--y takes random:SEED or file:DIRECTIONS.h5"),
+        (("--x", "sideways:1"), "--x takes random:SEED, towards:CHECKPOINT or file:DIRECTIONS.h5, but 'sideways:1' came"),
+        (("--x", "towards:none.pt"), "There is no file none.pt"),
+        (("--y", "hessian:1"), "--y takes random:SEED, towards:CHECKPOINT or file:DIRECTIONS.h5"),
         (("--x", "file:none.h5"), "There is no file none.h5"),
         (("--y", "random:1"), "give them different seeds"),
         (("--curve", "--y", "random:3"), "leave out either --y or --curve"),
@@ -227,3 +227,14 @@ def test_a_folder_is_not_called_absent(refused, tmp_path):
 def test_a_server_that_is_no_address_is_a_bad_argument(refused, tmp_path):
     (tmp_path / "a.npz").write_bytes(b"")
     assert "--server takes an address" in refused("push", tmp_path / "a.npz", "--server", "http://[::1")
+
+
+def test_other_checkpoints_that_do_not_belong(mlp, tmp_path, refused):
+    other = save_mlp(tmp_path / "wide.safetensors", widths=(784, 17, 10))
+    (tmp_path / "text.pt").write_text("no")
+    words = ("compute", mlp, *SAMPLE, "--out", tmp_path / "a.npz")
+    assert "wide.safetensors is of another mlp: its layers.0.bias has the shape (17,)" in refused(
+        *words, "--x", f"towards:{other}"
+    )
+    assert "the very checkpoint" in refused(*words, "--y", f"towards:{mlp}")
+    refused(*words, "--x", f"towards:{tmp_path / 'text.pt'}")
