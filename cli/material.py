@@ -11,11 +11,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cli.asked import Asked
-from cli.parsing import Towards, TypedDirection
+from cli.parsing import Principal, Towards, TypedDirection
 from landscape_core.catalogue import Candidate, check_companion, check_request, explain_no_match, fit, match
 from landscape_core.errors import CheckpointRejected, DirectionsRejected
 from landscape_core.reading import DirectionsContents, inspect_in_child, read_canonical, read_directions
-from landscape_core.requests import DataSlice, DirectionSpec, FileDirection, PlaneSpec, SurfaceRequest, TowardsDirection
+from landscape_core.requests import (
+    DataSlice,
+    DirectionSpec,
+    FileDirection,
+    PlaneSpec,
+    PrincipalDirection,
+    SurfaceRequest,
+    TowardsDirection,
+)
 from worker.settings import WorkerSettings, refuse_unknown_variables
 
 if TYPE_CHECKING:
@@ -100,9 +108,10 @@ class Material:
             ),
             loss=asked.loss,  # type: ignore[arg-type]  # click offers these
             plane=PlaneSpec(
-                x=self._spec(asked.x, self.files[0]),
-                y=None if asked.y is None else self._spec(asked.y, self.files[1]),
+                x=self._spec(asked, asked.x, self.files[0]),
+                y=None if asked.y is None else self._spec(asked, asked.y, self.files[1]),
                 normalisation=asked.normalisation,
+                trajectory=self._run(asked) if asked.run and not asked.has_principal else None,
             ),
             grid=asked.grid,
         )
@@ -116,17 +125,22 @@ class Material:
         shapes = _shapes(self.tensors)
         check_request(request, shapes, self.examples.facts)
         called = {digest: path.name for path, digest in self.companions.items()}
-        for field, digest in request.plane.named_checkpoints:
+        for digest, field in request.plane.named_checkpoints.items():
             check_companion(request.architecture, shapes, _shapes(self.checkpoint_tensors(digest)), called[digest], field)
 
     def checkpoint_tensors(self, digest: str) -> dict[str, np.ndarray]:
         """Names and arrays of a checkpoint that the request names, by its SHA-256."""
         return read_canonical(self.canonical[digest])
 
-    def _spec(self, typed: TypedDirection, digest: str | None) -> DirectionSpec:
+    def _spec(self, asked: Asked, typed: TypedDirection, digest: str | None) -> DirectionSpec:
         if isinstance(typed, Towards):
             return TowardsDirection(checkpoint=self.companions[typed.path])
+        if isinstance(typed, Principal):
+            return PrincipalDirection(index=typed.index, checkpoints=self._run(asked))
         return FileDirection(file=digest or "") if isinstance(typed, Path) else typed
+
+    def _run(self, asked: Asked) -> tuple[str, ...]:
+        return tuple(self.companions[path] for path in asked.run)
 
     def notes(self, asked: Asked) -> list[str]:
         """What was chosen because the question left it open."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from landscape_core.errors import InvalidRequest
-from landscape_core.requests import MAX_POINTS, Axis, Grid, RandomDirection, Standardisation
+from landscape_core.requests import MAX_CHECKPOINTS, MAX_POINTS, Axis, Grid, RandomDirection, Standardisation
 
-DIRECTION_KINDS = "random:SEED, towards:CHECKPOINT or file:DIRECTIONS.h5"
+DIRECTION_KINDS = "random:SEED, towards:CHECKPOINT, principal:NUMBER or file:DIRECTIONS.h5"
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,18 @@ class Towards:
     path: Path
 
 
-TypedDirection = RandomDirection | Towards | Path
+@dataclass(frozen=True)
+class Principal:
+    """A principal direction of the run that `--checkpoints` names.
+
+    Attributes:
+        index: 1 for that of most variance.
+    """
+
+    index: int
+
+
+TypedDirection = RandomDirection | Towards | Principal | Path
 """What can be typed for `--x` and `--y`; a path is that of a direction file."""
 
 
@@ -85,28 +96,31 @@ def parse_direction(text: str, option: str) -> TypedDirection:
     """The direction that was typed.
 
     Args:
-        text: `random:SEED`, `towards:PATH` or `file:PATH`.
+        text: `random:SEED`, `towards:PATH`, `principal:NUMBER` or `file:PATH`.
         option: `--x` or `--y`, for the message.
 
     Raises:
         InvalidRequest: If it is of another kind.
     """
     kind, colon, rest = text.partition(":")
-    if kind == "file" and rest:
-        return Path(rest)
-    if kind == "towards" and rest:
-        return Towards(Path(rest))
-    if kind != "random" or not colon:
+    if kind in {"file", "towards"} and rest:
+        return Path(rest) if kind == "file" else Towards(Path(rest))
+    if kind not in {"random", "principal"} or not colon:
         raise InvalidRequest(f"{option} takes {DIRECTION_KINDS}, but {text!r} came.", field=f"plane.{option[2:]}")
+    if kind == "principal":
+        return Principal(_whole(rest, 1, MAX_CHECKPOINTS, f"{option} principal:NUMBER", f"plane.{option[2:]}.index"))
+    return RandomDirection(seed=_whole(rest, 0, 2**63 - 1, f"{option} random:SEED", f"plane.{option[2:]}.seed"))
+
+
+def _whole(text: str, least: int, most: int, what: str, field: str) -> int:
     try:
-        seed = int(rest)
+        number = int(text)
     except ValueError:
-        seed = -1
-    if not 0 <= seed < 2**63:
-        raise InvalidRequest(
-            f"{option} random:SEED needs a whole number from 0 to 2^63-1, but {rest!r} came.", field=f"plane.{option[2:]}.seed"
-        )
-    return RandomDirection(seed=seed)
+        number = least - 1
+    if not least <= number <= most:
+        limit = "2^63-1" if most == 2**63 - 1 else str(most)
+        raise InvalidRequest(f"{what} needs a whole number from {least} to {limit}, but {text!r} came.", field=field)
+    return number
 
 
 def parse_standardisation(mean: str | None, std: str | None) -> Standardisation | None:

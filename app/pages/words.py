@@ -10,6 +10,7 @@ from landscape_core.requests import (
     DirectionSpec,
     FileDirection,
     PlaneSpec,
+    PrincipalDirection,
     RandomDirection,
     Standardisation,
     SurfaceRequest,
@@ -153,6 +154,8 @@ def direction(spec: DirectionSpec) -> str:
         return f"random, seed {spec.seed}"
     if isinstance(spec, TowardsDirection):
         return f"towards the checkpoint {spec.checkpoint[:8]}…"
+    if isinstance(spec, PrincipalDirection):
+        return f"principal direction {spec.index} of {counted(len(spec.checkpoints), 'checkpoint')}"
     return "from a direction file"
 
 

@@ -98,7 +98,7 @@ class Checkpoints(Uploads):
         """
         named = request.plane.named_checkpoints
         shapes = self.checkpoint_report(request.checkpoint)[1].shapes if named else {}
-        for field, checkpoint in named:
+        for checkpoint, field in named.items():
             row, report = self.checkpoint_report(checkpoint, field)
             catalogue.check_companion(request.architecture, shapes, report.shapes, f"The checkpoint {row.filename}", field)
 

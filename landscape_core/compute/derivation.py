@@ -5,8 +5,10 @@ They are made once for a surface, before it is measured, and used as they are fr
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,9 +17,17 @@ from torch import Tensor, nn
 
 from landscape_core.catalogue import check_companion
 from landscape_core.compute.architectures import load
-from landscape_core.compute.directions import DirectionArrays, moved_tensors
+from landscape_core.compute.directions import DirectionArrays, directions_for, moved_tensors
+from landscape_core.compute.trajectories import Run
 from landscape_core.errors import InvalidRequest
-from landscape_core.requests import DirectionSpec, FileDirection, Normalisation, SurfaceRequest, TowardsDirection
+from landscape_core.requests import (
+    DirectionSpec,
+    FileDirection,
+    Normalisation,
+    PrincipalDirection,
+    SurfaceRequest,
+    TowardsDirection,
+)
 
 CheckpointReader = Callable[[str], Mapping[str, np.ndarray]]
 """Gives a checkpoint's names and arrays, in the file's order, by the id that a request names it by."""
@@ -62,7 +72,8 @@ def derive(
             made[axis] = None if files is None else files.x if axis == "x" else files.y
         else:
             made[axis] = maker.make(spec, f"plane.{axis}")
-    return DerivedDirections(made["x"] or [], made["y"])
+    derived = DerivedDirections(made["x"] or [], made["y"])
+    return dataclasses.replace(derived, about=maker.about(derived))
 
 
 class _Maker:
@@ -79,12 +90,34 @@ class _Maker:
     def make(self, spec: DirectionSpec, field: str) -> list[np.ndarray] | None:
         """The arrays of a direction; None if it is random."""
         if isinstance(spec, TowardsDirection):
-            other = self._network(spec.checkpoint, f"{field}.checkpoint")
+            other = self._network(spec.checkpoint)
             return [tensor.numpy() for tensor in difference(self._module, other, self._how)]
+        if isinstance(spec, PrincipalDirection):
+            return self._run.principal(spec.index, f"{field}.index")
         return None
 
-    def _network(self, checkpoint: str, field: str) -> nn.Module:
+    def about(self, derived: DerivedDirections) -> dict[str, Any]:
+        """What the provenance says of the directions."""
+        if not self._request.plane.run:
+            return {}
+        x, y = directions_for(self._request, self._module, derived)
+        return {"trajectory": {"checkpoints": self._run_ids, **self._run.seen_along(x, y)}}
+
+    @property
+    def _run_ids(self) -> list[str]:
+        """The checkpoints of the run; θ*, which ends it, is the last unless it is named."""
+        named, own = list(self._request.plane.run), self._request.checkpoint
+        return named if own in named else [*named, own]
+
+    @cached_property
+    def _run(self) -> Run:
+        own, ids = self._request.checkpoint, self._run_ids
+        networks = {checkpoint: self._module if checkpoint == own else self._network(checkpoint) for checkpoint in set(ids)}
+        return Run(self._module, [networks[checkpoint] for checkpoint in ids], self._how)
+
+    def _network(self, checkpoint: str) -> nn.Module:
         """The network with the parameters of another checkpoint."""
+        field = self._request.plane.named_checkpoints[checkpoint]
         if self._checkpoints is None:
             raise InvalidRequest(f"The request names the checkpoint {checkpoint[:12]}…, but it was not given.", field=field)
         tensors = self._checkpoints(checkpoint)

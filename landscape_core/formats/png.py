@@ -22,7 +22,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from mpl_toolkits.mplot3d import Axes3D
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
-from landscape_core.requests import DirectionSpec, RandomDirection, SurfaceRequest, TowardsDirection
+from landscape_core.requests import DirectionSpec, PrincipalDirection, RandomDirection, SurfaceRequest, TowardsDirection
 from landscape_core.results import NOT_COMPUTED, Surface
 
 WIDTH, HEIGHT, DPI = 1200, 630, 100
@@ -122,6 +122,8 @@ def _directions(request: SurfaceRequest) -> str:
 def _direction(spec: DirectionSpec) -> str:
     if isinstance(spec, RandomDirection):
         return f"random {spec.seed}"
+    if isinstance(spec, PrincipalDirection):
+        return f"principal {spec.index} of a run"
     return f"towards {spec.checkpoint[:8]}…" if isinstance(spec, TowardsDirection) else "from a file"
 
 

@@ -15,6 +15,14 @@ def towards(checkpoint: str) -> dict[str, Any]:
     return {"kind": "towards", "checkpoint": checkpoint}
 
 
+def random(seed: int) -> dict[str, Any]:
+    return {"kind": "random", "seed": seed}
+
+
+def principal(index: int, *checkpoints: str) -> dict[str, Any]:
+    return {"kind": "principal", "index": index, "checkpoints": checkpoints}
+
+
 def refusal(site: Any, body: dict[str, Any]) -> tuple[int, str, str]:
     answer = site.http.post("/surfaces", json=body)
     error = answer.json()["error"]
@@ -43,12 +51,31 @@ def test_a_plane_through_three_checkpoints(working_site, mlp_bytes, request_for,
     assert request.digest == surface
 
 
+@pytest.mark.slow
+def test_a_training_run_over_http(working_site, mlp_bytes, request_for, wait_until):
+    site = working_site
+    run = [site.upload(mlp_bytes(seed), name=f"epoch_{seed}.safetensors") for seed in (11, 12, 13, 14)]
+    plane = {"x": principal(1, *run), "y": principal(2, *run)}
+    surface = site.compute(request_for(run[-1], 3, 200, plane=plane))
+    about = wait_until(
+        lambda: site.http.get(f"/surfaces/{surface}").json()["provenance"].get("trajectory"), 20, "the way of the run"
+    )
+    assert about["checkpoints"] == run
+    assert about["coordinates"][3] == [0.0, 0.0]
+    assert len(about["off_plane"]) == 4
+    assert 0 < about["explained_variance_ratio"][1] <= about["explained_variance_ratio"][0] < 1
+    assert site.http.delete(f"/checkpoints/{run[0]}").status_code == 204
+    assert site.http.post("/surfaces", json=request_for(run[-1], 3, 100, plane=plane)).status_code == 422
+
+
 def test_other_checkpoints_that_cannot_be_used_are_refused_by_their_field(services, inspected, mlp_bytes, request_for):
     own, wider = inspected(mlp_bytes(1)), inspected(mlp_bytes(2, (784, 17, 10)))
     for plane, field, text in (
-        ({"x": towards("c" * 64), "y": {"kind": "random", "seed": 1}}, "plane.x.checkpoint", "There is no checkpoint cccc"),
-        ({"x": {"kind": "random", "seed": 1}, "y": towards(wider)}, "plane.y.checkpoint", "is of another mlp"),
+        ({"x": towards("c" * 64), "y": random(1)}, "plane.x.checkpoint", "There is no checkpoint cccc"),
+        ({"x": random(1), "y": towards(wider)}, "plane.y.checkpoint", "is of another mlp"),
         ({"x": towards(own), "y": towards(wider)}, "plane.x.checkpoint", "very checkpoint that it starts from"),
+        ({"x": principal(1, own, wider), "y": principal(2, own, wider)}, "plane.x.checkpoints", "is of another mlp"),
+        ({"x": random(1), "y": random(2), "trajectory": ["c" * 64]}, "plane.trajectory", "There is no checkpoint cccc"),
     ):
         request = SurfaceRequest.model_validate(request_for(own, plane=plane))
         with pytest.raises(InvalidRequest, match=text) as refused:

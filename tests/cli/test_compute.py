@@ -16,10 +16,11 @@ import time
 import h5py
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from landscape_core import formats
 from landscape_core.catalogue import preprocessings
-from landscape_core.requests import Axis, FileDirection, RandomDirection, TowardsDirection
+from landscape_core.requests import Axis, FileDirection, PrincipalDirection, RandomDirection, TowardsDirection
 from landscape_core.results import MEASURED
 
 from .running import REFERENCE, lossatlas, mlp_tensors, needs_reference, save_mlp
@@ -249,3 +250,37 @@ def test_a_plane_through_three_checkpoints(tmp_path, digits):
     assert surface.request.checkpoint == digests[0]
     assert surface.request.plane.x == TowardsDirection(checkpoint=digests[1])
     assert surface.request.plane.y == TowardsDirection(checkpoint=digests[2])
+
+
+def test_a_training_run_is_shown_on_its_principal_directions(tmp_path, digits):
+    """The way is known: along one line, so that one direction has all of it, and the places are in its units."""
+    end = mlp_tensors(0, (30, 6, 4))
+    way = {name: array * (array.ndim > 1) for name, array in mlp_tensors(1, (30, 6, 4)).items()}
+    way_length = np.sqrt(sum(np.sum(array.astype(np.float64) ** 2) for array in way.values()))
+    files = []
+    for share in (3, 2, 1, 0):
+        files.append(tmp_path / f"epoch_{9 - share}.safetensors")
+        save_file({name: array + np.float32(share / 4) * way[name] for name, array in end.items()}, files[-1])
+    words = ("compute", files[-1], "--dataset", digits, "--out", tmp_path / "a.npz", "--grid", "-1:1:3", "--curve")
+    run = lossatlas(*words, "--x", "principal:1", "--checkpoints", *files)
+    assert run.returncode == 0, run.stderr
+    surface = formats.load(tmp_path / "a.npz")
+    digests = tuple(hashlib.sha256(file.read_bytes()).hexdigest() for file in files)
+    assert surface.request is not None
+    assert surface.request.plane.x == PrincipalDirection(index=1, checkpoints=digests)
+    about = surface.provenance["trajectory"]
+    assert about["checkpoints"] == list(digests)
+    assert about["explained_variance_ratio"] == pytest.approx([1.0])
+    sign = np.sign(about["coordinates"][0][0])
+    np.testing.assert_allclose(np.ravel(about["coordinates"]) * sign / way_length, [0.75, 0.5, 0.25, 0], atol=1e-6)
+    assert max(about["off_plane"]) < 1e-4
+    words = ("compute", files[-1], "--checkpoints", *files[:3], "--dataset", digits, "--out", tmp_path / "b.json")
+    run = lossatlas(*words, "--grid", "-1:1:3x-1:1:2")
+    assert run.returncode == 0, run.stderr
+    surface = formats.load(tmp_path / "b.json")
+    assert surface.request is not None
+    assert surface.request.plane.trajectory == digests[:3]
+    assert [len(place) for place in surface.provenance["trajectory"]["coordinates"]] == [2] * 4
+    run = lossatlas(*words, "--x", "principal:4", "--grid", "-1:1:3x-1:1:2")
+    assert run.returncode == 2
+    assert "has 1 principal direction, so there is no number 4" in run.stderr

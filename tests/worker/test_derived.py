@@ -68,6 +68,23 @@ def test_a_worker_measures_towards_other_checkpoints(
     assert blobs.get(keys.derived_key(problem.job.surface)) == stored
 
 
+def test_a_training_run_is_described_by_every_worker_alike(
+    blobs: BlobStore, worker: Callable[[], Inputs], ask: Callable[..., Any]
+) -> None:
+    tensors = ask().tensors
+    run = {store(blobs, moved(tensors, seed)): moved(tensors, seed) for seed in range(4)}
+    x, y = ({"kind": "principal", "index": index, "checkpoints": list(run)} for index in (1, 2))
+    problem = ask(x=x, y=y)
+    tally = whole(worker(), problem)
+    right = compute_surface(problem.job.request, tensors, problem.examples, threads=1, checkpoints=run.__getitem__)
+    np.testing.assert_allclose((tally.loss_sum / 200).reshape(5, 7), right.loss, rtol=1e-14)
+    for sha in run:
+        blobs.delete(keys.checkpoint_key(sha))
+    assert worker().describe(problem.job.surface)["trajectory"] == right.provenance["trajectory"]
+    projected = ask(trajectory=[store(blobs, moved(tensors, seed)) for seed in range(3)])
+    assert len(worker().describe(projected.job.surface)["trajectory"]["coordinates"]) == 4
+
+
 def test_directions_that_rotted_are_made_again(blobs: BlobStore, worker: Callable[[], Inputs], ask: Callable[..., Any]) -> None:
     tensors = ask().tensors
     problem = ask(x={"kind": "towards", "checkpoint": store(blobs, moved(tensors, 1))})
