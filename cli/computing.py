@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from landscape_core.results import Surface
 
 
-_DIRECTIONS = "First direction: random:SEED, towards:CHECKPOINT, principal:NUMBER or file:DIRECTIONS.h5."
+_DIRECTIONS = "First direction: random:SEED, towards:CHECKPOINT, principal:NUMBER, hessian:NUMBER or file:DIRECTIONS.h5."
 
 
 def _only_exact(_context: click.Context, _option: click.Parameter, value: str) -> str:

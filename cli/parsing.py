@@ -7,9 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from landscape_core.errors import InvalidRequest
-from landscape_core.requests import MAX_CHECKPOINTS, MAX_POINTS, Axis, Grid, RandomDirection, Standardisation
+from landscape_core.requests import (
+    MAX_CHECKPOINTS,
+    MAX_EIGENVECTORS,
+    MAX_POINTS,
+    Axis,
+    Grid,
+    HessianDirection,
+    RandomDirection,
+    Standardisation,
+)
 
-DIRECTION_KINDS = "random:SEED, towards:CHECKPOINT, principal:NUMBER or file:DIRECTIONS.h5"
+DIRECTION_KINDS = "random:SEED, towards:CHECKPOINT, principal:NUMBER, hessian:NUMBER or file:DIRECTIONS.h5"
 
 
 @dataclass(frozen=True)
@@ -34,7 +43,7 @@ class Principal:
     index: int
 
 
-TypedDirection = RandomDirection | Towards | Principal | Path
+TypedDirection = RandomDirection | HessianDirection | Towards | Principal | Path
 """What can be typed for `--x` and `--y`; a path is that of a direction file."""
 
 
@@ -96,7 +105,7 @@ def parse_direction(text: str, option: str) -> TypedDirection:
     """The direction that was typed.
 
     Args:
-        text: `random:SEED`, `towards:PATH`, `principal:NUMBER` or `file:PATH`.
+        text: `random:SEED`, `towards:PATH`, `principal:NUMBER`, `hessian:NUMBER[:EXAMPLES]` or `file:PATH`.
         option: `--x` or `--y`, for the message.
 
     Raises:
@@ -105,11 +114,29 @@ def parse_direction(text: str, option: str) -> TypedDirection:
     kind, colon, rest = text.partition(":")
     if kind in {"file", "towards"} and rest:
         return Path(rest) if kind == "file" else Towards(Path(rest))
-    if kind not in {"random", "principal"} or not colon:
+    if kind not in {"random", "principal", "hessian"} or not colon:
         raise InvalidRequest(f"{option} takes {DIRECTION_KINDS}, but {text!r} came.", field=f"plane.{option[2:]}")
     if kind == "principal":
         return Principal(_whole(rest, 1, MAX_CHECKPOINTS, f"{option} principal:NUMBER", f"plane.{option[2:]}.index"))
+    if kind == "hessian":
+        return _eigenvector(rest, option)
     return RandomDirection(seed=_whole(rest, 0, 2**63 - 1, f"{option} random:SEED", f"plane.{option[2:]}.seed"))
+
+
+def _eigenvector(text: str, option: str) -> HessianDirection:
+    """NUMBER, or NUMBER:EXAMPLES."""
+    number, colon, examples = text.partition(":")
+    field = f"plane.{option[2:]}"
+    index = _whole(number, -MAX_EIGENVECTORS, MAX_EIGENVECTORS, f"{option} hessian:NUMBER", f"{field}.index")
+    if index == 0:
+        raise InvalidRequest(
+            f"{option} hessian:NUMBER counts from 1 (the largest eigenvalue) or from -1 (the smallest), but {number} came.",
+            field=f"{field}.index",
+        )
+    if not colon:
+        return HessianDirection(index=index)
+    count = _whole(examples, 1, 100_000_000, f"{option} hessian:NUMBER:EXAMPLES", f"{field}.examples")
+    return HessianDirection(index=index, examples=count)
 
 
 def _whole(text: str, least: int, most: int, what: str, field: str) -> int:

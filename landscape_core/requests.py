@@ -7,34 +7,57 @@ or a changed default is a decision, not an accident: a test holds a stored diges
 from __future__ import annotations
 
 import hashlib
-import json
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-MAX_CHECKPOINTS = 1000
-"""Most checkpoints of one trajectory: all of them are in memory at once."""
+from landscape_core.message import Message, Seed, Sha256
+from landscape_core.plane import (
+    MAX_CHECKPOINTS,
+    MAX_EIGENVECTORS,
+    DirectionSpec,
+    FileDirection,
+    HessianDirection,
+    Norm,
+    Normalisation,
+    PlaneSpec,
+    PrincipalDirection,
+    RandomDirection,
+    TowardsDirection,
+)
+
+__all__ = [
+    "MAX_CHECKPOINTS",
+    "MAX_EIGENVECTORS",
+    "MAX_POINTS",
+    "ArchitectureSpec",
+    "Axis",
+    "DataSlice",
+    "DirectionSpec",
+    "FileDirection",
+    "Finite",
+    "Grid",
+    "HessianDirection",
+    "Loss",
+    "Message",
+    "Norm",
+    "Normalisation",
+    "PlaneSpec",
+    "PrincipalDirection",
+    "RandomDirection",
+    "Seed",
+    "Sha256",
+    "Standardisation",
+    "SurfaceRequest",
+    "TowardsDirection",
+]
 
 MAX_POINTS = 501
 """Most points on one axis: 501² cells are a quarter of a million evaluations of the network."""
 
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
-Trajectory = Annotated[tuple[Sha256, ...], Field(min_length=1, max_length=MAX_CHECKPOINTS)]
 Finite = Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6)]
 Loss = Literal["cross_entropy", "mse_softmax", "mse", "multi_margin", "nll"]
-Norm = Literal["filter", "layer", "weight", "dfilter", "dlayer", "none"]
-
-
-class Message(BaseModel):
-    """Base of everything that crosses a process: frozen, and unknown fields are refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    def canonical_json(self) -> str:
-        """The one JSON text of this message: sorted keys, no spaces, no NaN."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 class ArchitectureSpec(Message):
@@ -83,114 +106,6 @@ class DataSlice(Message):
     examples: Annotated[int, Field(ge=1, le=100_000_000)] | None = None
     seed: Seed | None = 0
     preprocessing: Annotated[str, Field(min_length=1, max_length=64)] | Standardisation = "none"
-
-
-class RandomDirection(Message):
-    """A Gaussian direction, drawn per parameter tensor from a generator seeded by (seed, tensor name)."""
-
-    kind: Literal["random"] = "random"
-    seed: Seed
-
-
-class FileDirection(Message):
-    """A direction from a file in the original's `.h5` form: `plane.x` takes its xdirection, `plane.y` its ydirection.
-
-    `file` is the SHA-256 of the file's bytes. The stored tensors are used as they are: they are already normalised.
-    """
-
-    kind: Literal["file"] = "file"
-    file: Sha256
-
-
-class TowardsDirection(Message):
-    """θ' − θ*, from the request's checkpoint to another of the same network: at 1 stands the other one.
-
-    As in the code of Li et al. 2018 (`create_target_direction`), the difference is neither normalised nor masked: biases
-    and batch norm move too, and with `of="states"` the running statistics. `checkpoint` is the SHA-256 of the other's bytes.
-    """
-
-    kind: Literal["towards"] = "towards"
-    checkpoint: Sha256
-
-
-class PrincipalDirection(Message):
-    """A principal direction of a training run, of length one (Li et al. 2018, section 7.2; `setup_PCA_directions`).
-
-    The principal components are those of the differences θ_k − θ* of the checkpoints to the request's own, which belongs to
-    the run whether or not it is named; their mean is taken off, as scikit-learn's PCA does there. `ignore="biasbn"` leaves out
-    tensors of at most one dimension; the norm has no part in it. The entry of largest magnitude is positive.
-
-    Attributes:
-        index: 1 for the direction of most variance.
-        checkpoints: The run, by the SHA-256 of each file's bytes, in its order.
-    """
-
-    kind: Literal["principal"] = "principal"
-    index: int = Field(ge=1, le=MAX_CHECKPOINTS)
-    checkpoints: Trajectory
-
-
-DirectionSpec = Annotated[RandomDirection | FileDirection | TowardsDirection | PrincipalDirection, Field(discriminator="kind")]
-
-
-class Normalisation(Message):
-    """How a random direction is scaled to the network (Li et al. 2018, section 4; the original's `normalize_direction`).
-
-    `ignore="biasbn"` sets tensors of at most one dimension (biases, batch-norm parameters) to zero in the direction.
-    `of="states"` lets batch-norm's running statistics move as well.
-    """
-
-    norm: Norm = "filter"
-    ignore: Literal["biasbn", "none"] = "biasbn"
-    of: Literal["weights", "states"] = "weights"
-
-
-class PlaneSpec(Message):
-    """Origin θ* and one or two directions: θ(α, β) = θ* + α δ + β η. `y` is None for a curve.
-
-    `trajectory` names the checkpoints of a training run that are projected on the plane; principal directions name their own.
-    """
-
-    x: DirectionSpec
-    y: DirectionSpec | None = None
-    normalisation: Normalisation = Normalisation()
-    trajectory: Trajectory | None = Field(default=None, exclude_if=lambda run: run is None)
-
-    @model_validator(mode="after")
-    def _one_run(self) -> PlaneSpec:
-        runs = {spec.checkpoints for spec in self.specs.values() if isinstance(spec, PrincipalDirection)}
-        if len(runs) > 1:
-            raise ValueError("both principal directions must be of the same checkpoints, in the same order")
-        if runs and self.trajectory is not None:
-            raise ValueError("a plane of principal directions shows their own checkpoints; leave out plane.trajectory")
-        return self
-
-    @property
-    def specs(self) -> dict[Literal["x", "y"], DirectionSpec]:
-        """The recipe of each direction that there is, by its axis."""
-        return {"x": self.x} if self.y is None else {"x": self.x, "y": self.y}
-
-    @property
-    def run(self) -> tuple[str, ...]:
-        """The checkpoints of the training run that is projected on the plane; empty if there is none."""
-        own = (spec.checkpoints for spec in self.specs.values() if isinstance(spec, PrincipalDirection))
-        return next(own, self.trajectory or ())
-
-    @property
-    def named_checkpoints(self) -> dict[str, str]:
-        """Every other checkpoint that the plane is made from, and the field of the request that names it first."""
-        found: dict[str, str] = {}
-        for axis, spec in self.specs.items():
-            if isinstance(spec, TowardsDirection):
-                found.setdefault(spec.checkpoint, f"plane.{axis}.checkpoint")
-            elif isinstance(spec, PrincipalDirection):
-                found = dict.fromkeys(spec.checkpoints, f"plane.{axis}.checkpoints") | found
-        return dict.fromkeys(self.trajectory or (), "plane.trajectory") | found
-
-    @property
-    def is_derived(self) -> bool:
-        """Whether something of the plane follows from more than the checkpoint, seeds and direction files."""
-        return bool(self.run) or any(not isinstance(spec, RandomDirection | FileDirection) for spec in self.specs.values())
 
 
 class Axis(Message):

@@ -9,6 +9,7 @@ from landscape_core.requests import (
     Axis,
     DirectionSpec,
     FileDirection,
+    HessianDirection,
     PlaneSpec,
     PrincipalDirection,
     RandomDirection,
@@ -156,6 +157,9 @@ def direction(spec: DirectionSpec) -> str:
         return f"towards the checkpoint {spec.checkpoint[:8]}…"
     if isinstance(spec, PrincipalDirection):
         return f"principal direction {spec.index} of {counted(len(spec.checkpoints), 'checkpoint')}"
+    if isinstance(spec, HessianDirection):
+        end = "largest" if spec.index > 0 else "smallest"
+        return f"Hessian eigenvector {abs(spec.index)} from the {end} eigenvalue, {counted(spec.examples, 'example')}"
     return "from a direction file"
 
 

@@ -123,3 +123,23 @@ def directions_for(
             "The direction file has an xdirection but no ydirection, so it gives a curve; give a file with both for a surface."
         )
     return x, draw(request.plane.y, module, how, None if arrays is None else arrays.y)
+
+
+def unit_direction(parts: Sequence[np.ndarray], like: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """A direction of length one whose entry of largest magnitude is positive, so that its sign is nobody's choice.
+
+    Args:
+        parts: float64, for each moved tensor its entries (n,); not all zero.
+        like: Arrays of the moved tensors' shapes.
+
+    Returns:
+        float32, in these shapes.
+
+    Example:
+        >>> unit_direction([np.array([3.0]), np.array([-4.0])], [np.zeros(1), np.zeros(1)])
+        [array([-0.6], dtype=float32), array([0.8], dtype=float32)]
+    """
+    flat = np.concatenate(parts)
+    flat = flat / (np.linalg.norm(flat) * np.sign(flat[np.abs(flat).argmax()]))
+    ends = np.cumsum([part.size for part in parts])[:-1]
+    return [piece.astype(np.float32).reshape(array.shape) for piece, array in zip(np.split(flat, ends), like, strict=True)]

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from landscape_core.catalogue import check_request
 from landscape_core.compute.architectures import Perceptron, load
 from landscape_core.compute.datasets import Batches, Examples
-from landscape_core.compute.devices import is_out_of_memory
+from landscape_core.compute.devices import compute_exactly, is_out_of_memory
 from landscape_core.compute.directions import DirectionArrays, directions_for, moved_tensors
 from landscape_core.compute.first_layer import FirstLayer
 from landscape_core.compute.losses import per_example
@@ -63,10 +63,7 @@ class Evaluator:
         about: Mapping[str, Any] | None = None,
     ) -> None:
         check_request(request, {name: tuple(array.shape) for name, array in tensors.items()}, examples.facts)
-        if threads is not None:
-            torch.set_num_threads(threads)
-        # PyTorch's default rounds the factors of convolutions on some GPUs to 10 bits (TF32)
-        torch.backends.fp32_precision = "ieee"  # type: ignore[attr-defined]
+        compute_exactly(threads)
         self.request, self._facts, self._device = request, examples.facts, torch.device(device)
         module = load(request.architecture, tensors)
         x, y = directions_for(request, module, direction_arrays)

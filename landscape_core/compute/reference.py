@@ -35,8 +35,9 @@ def reference_surface(
         checkpoints: Reads the other checkpoints that the request names, by their ids.
     """
     module = load(request.architecture, tensors)
-    arrays = derive(request, tensors, direction_arrays, checkpoints) if request.plane.is_derived else direction_arrays
-    x, y = directions_for(request, module, arrays)
+    if request.plane.is_derived:
+        direction_arrays = derive(request, tensors, examples, direction_arrays, checkpoints)
+    x, y = directions_for(request, module, direction_arrays)
     images, labels = prepare(examples, request.data)
     module = module.double()
     moved = list(moved_tensors(module, request.plane.normalisation).values())

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from landscape_core.catalogue import check_request
 from landscape_core.compute.datasets import Examples
 from landscape_core.compute.derivation import CheckpointReader, derive
 from landscape_core.compute.directions import DirectionArrays
@@ -54,8 +53,7 @@ def compute_surface(
     began, started = datetime.now(UTC), time.monotonic()
     about = {}
     if request.plane.is_derived:
-        check_request(request, {name: tuple(array.shape) for name, array in tensors.items()}, examples.facts)
-        derived = derive(request, tensors, direction_arrays, checkpoints)
+        derived = derive(request, tensors, examples, direction_arrays, checkpoints, device or "cpu", threads, should_stop)
         direction_arrays, about = derived, derived.about
     evaluator = Evaluator(request, tensors, examples, direction_arrays, device or "cpu", threads, about)
     rows, columns = request.grid.shape

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float64
 from torch import Tensor, nn
 
-from landscape_core.compute.directions import moved_tensors
+from landscape_core.compute.directions import moved_tensors, unit_direction
 from landscape_core.errors import InvalidRequest
 from landscape_core.requests import Normalisation
 
@@ -119,7 +119,7 @@ class Run:
             self._centred(tensor).T @ weights if tensor in self._varying else np.zeros(array.size)
             for tensor, array in enumerate(self._origin)
         ]
-        return _unit(parts, self._origin)
+        return unit_direction(parts, self._origin)
 
     def _share(self, direction: Sequence[np.ndarray]) -> float:
         along, total, square = np.zeros(len(self._places)), 0.0, 0.0
@@ -134,14 +134,6 @@ class Run:
 
     def _flat(self, arrays: Sequence[np.ndarray]) -> Float64[np.ndarray, " entries"]:
         return np.concatenate([arrays[tensor].ravel() for tensor in self._floating]).astype(np.float64)
-
-
-def _unit(parts: Sequence[np.ndarray], like: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """The direction of these flat float64 parts, at length one and in the tensors' shapes; its largest entry is positive."""
-    flat = np.concatenate(parts)
-    flat = flat / (np.linalg.norm(flat) * np.sign(flat[np.abs(flat).argmax()]))
-    ends = np.cumsum([part.size for part in parts])[:-1]
-    return [piece.astype(np.float32).reshape(array.shape) for piece, array in zip(np.split(flat, ends), like, strict=True)]
 
 
 def _arrays(module: nn.Module, normalisation: Normalisation) -> list[np.ndarray]:

@@ -22,7 +22,14 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from mpl_toolkits.mplot3d import Axes3D
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
-from landscape_core.requests import DirectionSpec, PrincipalDirection, RandomDirection, SurfaceRequest, TowardsDirection
+from landscape_core.requests import (
+    DirectionSpec,
+    HessianDirection,
+    PrincipalDirection,
+    RandomDirection,
+    SurfaceRequest,
+    TowardsDirection,
+)
 from landscape_core.results import NOT_COMPUTED, Surface
 
 WIDTH, HEIGHT, DPI = 1200, 630, 100
@@ -124,6 +131,8 @@ def _direction(spec: DirectionSpec) -> str:
         return f"random {spec.seed}"
     if isinstance(spec, PrincipalDirection):
         return f"principal {spec.index} of a run"
+    if isinstance(spec, HessianDirection):
+        return f"Hessian {spec.index}".replace("-", "−")
     return f"towards {spec.checkpoint[:8]}…" if isinstance(spec, TowardsDirection) else "from a file"
 
 

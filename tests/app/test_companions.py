@@ -68,6 +68,22 @@ def test_a_training_run_over_http(working_site, mlp_bytes, request_for, wait_unt
     assert site.http.post("/surfaces", json=request_for(run[-1], 3, 100, plane=plane)).status_code == 422
 
 
+@pytest.mark.slow
+def test_hessian_directions_over_http(working_site, mlp_bytes, request_for, wait_until):
+    site = working_site
+    checkpoint = site.upload(mlp_bytes(21))
+    plane = {"x": {"kind": "hessian", "index": 1, "examples": 100}, "y": random(1)}
+    body = request_for(checkpoint, 3, 200, plane=plane)
+    assert site.http.post("/surfaces/estimate", json=body).status_code == 200
+    surface = site.compute(body)
+    check = f"/surfaces/{surface}"
+    about = wait_until(lambda: site.http.get(check).json()["provenance"].get("directions"), 20, "the eigenvalue")
+    assert about["x_eigenvalue"] > 0
+    assert about["x_norm"] == pytest.approx(1, rel=1e-6)
+    wrong = plane | {"x": {"kind": "hessian", "index": 0}}
+    assert refusal(site, body | {"plane": wrong})[:2] == (422, "plane.x.index")
+
+
 def test_other_checkpoints_that_cannot_be_used_are_refused_by_their_field(services, inspected, mlp_bytes, request_for):
     own, wider = inspected(mlp_bytes(1)), inspected(mlp_bytes(2, (784, 17, 10)))
     for plane, field, text in (

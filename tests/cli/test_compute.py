@@ -20,7 +20,7 @@ from safetensors.numpy import save_file
 
 from landscape_core import formats
 from landscape_core.catalogue import preprocessings
-from landscape_core.requests import Axis, FileDirection, PrincipalDirection, RandomDirection, TowardsDirection
+from landscape_core.requests import Axis, FileDirection, HessianDirection, PrincipalDirection, RandomDirection, TowardsDirection
 from landscape_core.results import MEASURED
 
 from .running import REFERENCE, lossatlas, mlp_tensors, needs_reference, save_mlp
@@ -284,3 +284,17 @@ def test_a_training_run_is_shown_on_its_principal_directions(tmp_path, digits):
     run = lossatlas(*words, "--x", "principal:4", "--grid", "-1:1:3x-1:1:2")
     assert run.returncode == 2
     assert "has 1 principal direction, so there is no number 4" in run.stderr
+
+
+def test_the_directions_of_most_and_least_curvature(tmp_path, digits):
+    checkpoint = save_mlp(tmp_path / "net.safetensors", widths=(30, 6, 4))
+    words = ("compute", checkpoint, "--dataset", digits, "--out", tmp_path / "a.npz", "--grid", "-0.01:0.01:3x-0.01:0.01:3")
+    run = lossatlas(*words, "--x", "hessian:1:300", "--y", "hessian:-1:300", "--architecture", "mlp:activation=tanh")
+    assert run.returncode == 0, run.stderr
+    surface = formats.load(tmp_path / "a.npz")
+    assert surface.request is not None
+    assert surface.request.plane.y == HessianDirection(index=-1, examples=300)
+    about, loss = surface.provenance["directions"], surface.loss
+    assert about["x_eigenvalue"] > 0 > about["y_eigenvalue"]
+    assert about["cosine"] == pytest.approx(0, abs=1e-3)
+    assert (loss[1, 0] + loss[1, 2] - 2 * loss[1, 1]) / 0.01**2 == pytest.approx(about["x_eigenvalue"], rel=0.02)

@@ -6,7 +6,7 @@ import pytest
 
 from cli.parsing import Principal, Towards, parse_direction, parse_grid, parse_standardisation
 from landscape_core.errors import InvalidRequest
-from landscape_core.requests import Axis, Grid, RandomDirection
+from landscape_core.requests import Axis, Grid, HessianDirection, RandomDirection
 
 
 @pytest.mark.parametrize(
@@ -60,15 +60,17 @@ def test_directions():
     assert parse_direction("file:a:b.h5", "--x") == Path("a:b.h5")
     assert parse_direction("towards:a:b.pt", "--x") == Towards(Path("a:b.pt"))
     assert parse_direction("principal:2", "--x") == Principal(2)
+    assert parse_direction("hessian:-1", "--x") == HessianDirection(index=-1, examples=512)
+    assert parse_direction("hessian:2:99", "--x") == HessianDirection(index=2, examples=99)
 
 
 @pytest.mark.parametrize(
-    "text", ["towards:", "principal", "hessian:1", "random", "", "file:", "x", "random:", "random:-1", f"random:{2**63}"]
+    "text", ["towards:", "principal", "hessian", "random", "", "file:", "x", "random:", "random:-1", f"random:{2**63}"]
 )
 def test_directions_that_cannot_be(text):
     with pytest.raises(
         InvalidRequest,
-        match=r"--y (takes random:SEED, towards:CHECKPOINT, principal:NUMBER or file:DIRECTIONS.h5|random:SEED needs)",
+        match=r"--y (takes random:SEED, towards:CHECKPOINT, principal:NUMBER, hessian:NUMBER or file:DIRECTIONS.h5|random:SEED needs)",
     ):
         parse_direction(text, "--y")
 

@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import save
 
 from landscape_core.compute import compute_surface
-from landscape_core.errors import NotFound
+from landscape_core.errors import Cancelled, NotFound
 from landscape_core.results import Tally
 from worker import blobs as keys
 from worker.blobs import BlobStore, DamagedBlob
@@ -83,6 +83,52 @@ def test_a_training_run_is_described_by_every_worker_alike(
     assert worker().describe(problem.job.surface)["trajectory"] == right.provenance["trajectory"]
     projected = ask(trajectory=[store(blobs, moved(tensors, seed)) for seed in range(3)])
     assert len(worker().describe(projected.job.surface)["trajectory"]["coordinates"]) == 4
+
+
+def test_an_eigenvector_is_found_once_and_used_by_all(
+    blobs: BlobStore, worker: Callable[[], Inputs], ask: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem = ask(x={"kind": "hessian", "index": 1}, y={"kind": "hessian", "index": 2})
+    tally = whole(worker(), problem)
+    right = compute_surface(problem.job.request, problem.tensors, problem.examples, threads=1)
+    np.testing.assert_allclose((tally.loss_sum / 200).reshape(5, 7), right.loss, rtol=1e-14)
+    monkeypatch.setattr("worker.inputs.derive", lambda *_: pytest.fail("the directions are there"))
+    np.testing.assert_array_equal(whole(worker(), problem).loss_sum, tally.loss_sum)
+    described = worker().describe(problem.job.surface)["directions"]
+    assert described == right.provenance["directions"]
+    assert described["x_eigenvalue"] > described["y_eigenvalue"] > 0
+
+
+def test_a_search_ends_when_another_worker_has_found_it(
+    blobs: BlobStore, worker: Callable[[], Inputs], ask: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem = ask(x={"kind": "hessian", "index": 1})
+    key = keys.derived_key(problem.job.surface)
+    whole(worker(), problem)
+    theirs = blobs.get(key)
+    blobs.delete(key)
+    monkeypatch.setattr("worker.inputs.LOOK_S", 0.0)
+    asked: list[bool] = []
+
+    def should_stop() -> bool:
+        asked.append(True)
+        if len(asked) == 3:  # in the midst of the search
+            blobs.put(key, theirs)
+        return False
+
+    found = worker().evaluator(problem.job.surface, should_stop)
+    assert len(asked) == 3
+    np.testing.assert_array_equal(found.directions()[0][0], decode_directions(theirs).x[0])
+    assert blobs.get(key) == theirs
+
+
+def test_a_search_that_is_cancelled_leaves_nothing(
+    blobs: BlobStore, worker: Callable[[], Inputs], ask: Callable[..., Any]
+) -> None:
+    problem = ask(x={"kind": "hessian", "index": 1})
+    with pytest.raises(Cancelled):
+        worker().evaluator(problem.job.surface, lambda: True)
+    assert not blobs.exists(keys.derived_key(problem.job.surface))
 
 
 def test_directions_that_rotted_are_made_again(blobs: BlobStore, worker: Callable[[], Inputs], ask: Callable[..., Any]) -> None:

@@ -79,11 +79,11 @@ def test_without_the_statistics_batch_norm_keeps_its_own(resnet_weights, images)
 
 @pytest.mark.parametrize("norm", ["filter", "none"])
 @pytest.mark.parametrize("of", ["weights", "states"])
-def test_the_difference_is_neither_normalised_nor_masked(norm, of, resnet_weights):
+def test_the_difference_is_neither_normalised_nor_masked(norm, of, resnet_weights, images):
     how = Normalisation(norm=norm, ignore="biasbn", of=of)
     other = changed(resnet_weights, 3)
     request = towards(surface_request("resnet20", axis(3), normalisation=how), A)
-    derived = derive(request, resnet_weights, checkpoints=lambda _: other)
+    derived = derive(request, resnet_weights, images, checkpoints=lambda _: other)
     names = list(moved_tensors(load(request.architecture, resnet_weights), how))
     assert len(derived.x) == len(names)
     for name, array in zip(names, derived.x, strict=True):

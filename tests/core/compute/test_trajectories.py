@@ -31,20 +31,24 @@ from .requested import SHA, axis, surface_request
 EPOCHS = tuple(f"{index:064x}" for index in range(1, 9))
 
 
-@pytest.fixture(scope="module")
-def data() -> tuple[np.ndarray, np.ndarray]:
+def drawn() -> tuple[np.ndarray, np.ndarray]:
+    """240 rows of 12 numbers around 4 centres."""
     rng = np.random.default_rng(3)
     centres = rng.normal(size=(4, 12))
     y = rng.integers(0, 4, 240)
     return (centres[y] + 0.7 * rng.normal(size=(240, 12))).astype(np.float32), y
 
 
+DATA = drawn()
+EXAMPLES = Examples.from_arrays(*DATA)
+
+
 @pytest.fixture(scope="module")
-def run(data) -> dict[str, dict[str, np.ndarray]]:
+def run() -> dict[str, dict[str, np.ndarray]]:
     """A network 12-7-4 after each of eight epochs of training, and at last, under SHA."""
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(12, 7), nn.ReLU(), nn.Linear(7, 4))
-    x, y = torch.from_numpy(data[0]), torch.from_numpy(data[1])
+    x, y = torch.from_numpy(DATA[0]), torch.from_numpy(DATA[1])
     optimizer = torch.optim.SGD(net.parameters(), lr=0.2, momentum=0.8)
     places = {}
     for epoch in (*EPOCHS, SHA):
@@ -54,11 +58,6 @@ def run(data) -> dict[str, dict[str, np.ndarray]]:
             optimizer.step()
         places[epoch] = {name: tensor.numpy().copy() for name, tensor in net.state_dict().items()}
     return places
-
-
-@pytest.fixture(scope="module")
-def examples(data) -> Examples:
-    return Examples.from_arrays(*data)
 
 
 def asked(x, y, how=Normalisation(), trajectory=None, grid=None) -> SurfaceRequest:  # noqa: B008  frozen
@@ -90,7 +89,7 @@ def test_principal_directions_are_those_of_an_svd(run, ignore):
     centred = centred - centred.mean(axis=0)
     _, singular, rows = np.linalg.svd(centred, full_matrices=False)
     request = asked(*principal(1, 2), Normalisation(ignore=ignore))
-    derived = derive(request, run[SHA], checkpoints=run.__getitem__)
+    derived = derive(request, run[SHA], EXAMPLES, checkpoints=run.__getitem__)
     for index, direction in enumerate((derived.x, derived.y)):
         ours = flat(direction)
         assert np.linalg.norm(ours) == pytest.approx(1, rel=1e-6)
@@ -108,7 +107,7 @@ def test_principal_directions_are_those_of_an_svd(run, ignore):
 def test_with_biases_place_and_distance_are_pythagoras(run):
     """Directions at right angles, of length one: coordinates are inner products, and what is left is off the plane."""
     request = asked(*principal(1, 2), Normalisation(ignore="none"))
-    derived = derive(request, run[SHA], checkpoints=run.__getitem__)
+    derived = derive(request, run[SHA], EXAMPLES, checkpoints=run.__getitem__)
     about, away = derived.about["trajectory"], steps(run, "none")
     expected = away @ np.stack([flat(derived.x), flat(derived.y)], axis=1)
     np.testing.assert_allclose(about["coordinates"], expected, rtol=1e-5, atol=1e-6)
@@ -124,7 +123,7 @@ def test_places_on_any_plane_are_least_squares(run, kind):
     first, last = (TowardsDirection(checkpoint=EPOCHS[index]) for index in (0, 6))
     x, y = {"random": (x, y), "towards": (first, last), "mixed": (last, y), "curve": (first, None)}[kind]
     request = asked(x, y, Normalisation(ignore="none"), EPOCHS)
-    derived = derive(request, run[SHA], checkpoints=run.__getitem__)
+    derived = derive(request, run[SHA], EXAMPLES, checkpoints=run.__getitem__)
     about, away = derived.about["trajectory"], steps(run, "none")
     from landscape_core.compute import directions_for
 
@@ -142,20 +141,20 @@ def test_places_on_any_plane_are_least_squares(run, kind):
         assert max(about["off_plane"][0], about["off_plane"][6]) < 1e-6
 
 
-def test_the_surface_at_a_place_is_the_loss_there(run, examples):
+def test_the_surface_at_a_place_is_the_loss_there(run):
     """The checkpoint that spans the curve lies on it: the plane's loss at its place is its own."""
     request = asked(TowardsDirection(checkpoint=EPOCHS[0]), None, trajectory=EPOCHS[:1], grid=Axis(start=1, stop=1, points=1))
-    surface = compute_surface(request, run[SHA], examples, checkpoints=run.__getitem__)
+    surface = compute_surface(request, run[SHA], EXAMPLES, checkpoints=run.__getitem__)
     (place, _), (distance, _) = (surface.provenance["trajectory"][part] for part in ("coordinates", "off_plane"))
     assert (place, distance) == (pytest.approx([1.0], rel=1e-6), pytest.approx(0, abs=1e-5))
-    own = compute_surface(surface_request("mlp", Axis(start=0, stop=0, points=1)), run[EPOCHS[0]], examples)
+    own = compute_surface(surface_request("mlp", Axis(start=0, stop=0, points=1)), run[EPOCHS[0]], EXAMPLES)
     assert surface.loss[0, 0] == pytest.approx(own.loss[0, 0], rel=1e-6)
 
 
-def test_a_surface_of_principal_directions_and_its_file(run, examples, tmp_path):
+def test_a_surface_of_principal_directions_and_its_file(run):
     request = asked(*principal(1, 2))
-    surface = compute_surface(request, run[SHA], examples, checkpoints=run.__getitem__)
-    expected, _ = reference_surface(request, run[SHA], examples, checkpoints=run.__getitem__)
+    surface = compute_surface(request, run[SHA], EXAMPLES, checkpoints=run.__getitem__)
+    expected, _ = reference_surface(request, run[SHA], EXAMPLES, checkpoints=run.__getitem__)
     np.testing.assert_allclose(surface.loss, expected, rtol=1e-6, atol=1e-7)
     assert surface.provenance["directions"]["cosine"] == pytest.approx(0, abs=1e-6)
     back = npz.load(npz.dump(surface))
@@ -166,7 +165,9 @@ def test_a_surface_of_principal_directions_and_its_file(run, examples, tmp_path)
 
 def test_the_end_of_the_run_counts_whether_or_not_it_is_named(run):
     named = asked(PrincipalDirection(index=1, checkpoints=(*EPOCHS, SHA)), None)
-    found = [derive(request, run[SHA], checkpoints=run.__getitem__) for request in (named, asked(principal(1)[0], None))]
+    found = [
+        derive(request, run[SHA], EXAMPLES, checkpoints=run.__getitem__) for request in (named, asked(principal(1)[0], None))
+    ]
     np.testing.assert_array_equal(flat(found[0].x), flat(found[1].x))
     assert found[0].about == found[1].about
 
@@ -181,7 +182,8 @@ def test_statistics_belong_to_the_run_of_states_and_counters_do_not(resnet_weigh
     request = surface_request("resnet20", axis(1), normalisation=how)
     plane = PlaneSpec(x=PrincipalDirection(index=1, checkpoints=EPOCHS[:2]), normalisation=how)
     request = request.model_copy(update={"plane": plane})
-    derived = derive(request, resnet_weights, checkpoints=run.__getitem__)
+    images = Examples.from_arrays(rng.integers(0, 256, (4, 8, 8, 3), np.uint8), np.arange(4))
+    derived = derive(request, resnet_weights, images, checkpoints=run.__getitem__)
     names = list(moved_tensors(load(request.architecture, resnet_weights), how))
     found = dict(zip(names, derived.x, strict=True))
     assert not found["bn1.num_batches_tracked"].any()
@@ -213,13 +215,15 @@ def test_shares_add_up_and_there_are_no_more_directions_than_places(count, seed,
 def test_what_is_not_finite_has_no_place_and_no_principal_direction(run):
     broken = dict(run)
     broken[EPOCHS[2]] = {name: np.full_like(array, np.nan) for name, array in run[SHA].items()}
-    derived = derive(asked(RandomDirection(seed=1), None, trajectory=EPOCHS), run[SHA], checkpoints=broken.__getitem__)
+    derived = derive(
+        asked(RandomDirection(seed=1), None, trajectory=EPOCHS), run[SHA], EXAMPLES, checkpoints=broken.__getitem__
+    )
     about = derived.about["trajectory"]
     assert (about["coordinates"][2], about["off_plane"][2]) == ([None], None)
     assert about["coordinates"][3] != [None]
     json.dumps(about, allow_nan=False)
     with pytest.raises(InvalidRequest, match="not finite") as refused:
-        derive(asked(principal(1)[0], None), run[SHA], checkpoints=broken.__getitem__)
+        derive(asked(principal(1)[0], None), run[SHA], EXAMPLES, checkpoints=broken.__getitem__)
     assert refused.value.field == "plane.x.checkpoints"
 
 
@@ -229,10 +233,12 @@ def test_questions_that_cannot_be_asked(run, resnet_weights):
     with pytest.raises(ValueError, match=r"leave out plane\.trajectory"):
         PlaneSpec(x=principal(1)[0], trajectory=EPOCHS)
     with pytest.raises(InvalidRequest, match="holds no parameters of this mlp") as refused:
-        derive(asked(*principal(1, 2)), run[SHA], checkpoints=lambda _: resnet_weights)
+        derive(asked(*principal(1, 2)), run[SHA], EXAMPLES, checkpoints=lambda _: resnet_weights)
     assert refused.value.field == "plane.x.checkpoints"
     with pytest.raises(InvalidRequest) as refused:
-        derive(asked(RandomDirection(seed=1), None, trajectory=EPOCHS), run[SHA], checkpoints=lambda _: resnet_weights)
+        derive(
+            asked(RandomDirection(seed=1), None, trajectory=EPOCHS), run[SHA], EXAMPLES, checkpoints=lambda _: resnet_weights
+        )
     assert refused.value.field == "plane.trajectory"
 
 
