@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from landscape_core.requests import (
     Axis,
     DirectionSpec,
-    FileDirection,
     HessianDirection,
     PlaneSpec,
     PrincipalDirection,
@@ -164,10 +163,13 @@ def direction(spec: DirectionSpec) -> str:
 
 
 def normalisation(plane: PlaneSpec) -> str:
-    """How directions are scaled."""
-    if not any(isinstance(spec, RandomDirection) for spec in plane.specs.values()):
-        return "as stored in the file" if isinstance(plane.x, FileDirection) else "none"
-    chosen = plane.normalisation
-    ignored = "; biases and batch norm stay" if chosen.ignore == "biasbn" else "; biases and batch norm move too"
+    """How directions are scaled, and what moves."""
+    kinds, chosen = {spec.kind for spec in plane.specs.values()}, plane.normalisation
+    if kinds == {"file"}:
+        return "as stored in the file"
     moved = "; running statistics move too" if chosen.of == "states" else ""
-    return f"{NORMS[chosen.norm]}{ignored}{moved}"
+    if not kinds & {"random", "principal", "hessian"}:
+        return f"none{moved}"
+    scale = NORMS[chosen.norm] if "random" in kinds else "to length one"
+    ignored = "; biases and batch norm stay" if chosen.ignore == "biasbn" else "; biases and batch norm move too"
+    return f"{scale}{ignored}{moved}"

@@ -160,7 +160,7 @@ def _check_plane(plane: PlaneSpec, checkpoint: str) -> None:
     if x == y and not isinstance(x, FileDirection):
         raise InvalidRequest(
             f"Both directions are the same ({x.kind}), so they span a line; give another for y, or ask for a curve.",
-            field="plane.y",
+            field="plane.y.checkpoint" if isinstance(x, TowardsDirection) else "plane.y.index",
         )
 
 
