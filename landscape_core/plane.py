@@ -11,8 +11,14 @@ from landscape_core.message import Message, Seed, Sha256
 MAX_EIGENVECTORS = 20
 """Highest number of an eigenvector from either end: each is found after those before it."""
 
+MAX_RUN_VALUES = 2_000_000_000
+"""Most numbers in the checkpoints of one trajectory: 8 GB of float32, all of which are in memory at once."""
+
+MAX_HESSIAN_PARAMETERS = 50_000_000
+"""Most parameters of a network whose Hessian is looked into: the search keeps dozens of float64 vectors of this length."""
+
 MAX_CHECKPOINTS = 1000
-"""Most checkpoints of one trajectory: all of them are in memory at once."""
+"""Most checkpoints of one trajectory."""
 
 Trajectory = Annotated[tuple[Sha256, ...], Field(min_length=1, max_length=MAX_CHECKPOINTS)]
 Norm = Literal["filter", "layer", "weight", "dfilter", "dlayer", "none"]
@@ -67,7 +73,8 @@ class HessianDirection(Message):
     """An eigenvector, of length one, of the Hessian of the request's mean loss at θ*, in evaluation mode.
 
     `ignore="biasbn"` keeps it to tensors of two dimensions and more; running statistics have no part in it, nor has the norm.
-    The entry of largest magnitude is positive. The eigenvalue is in the surface's provenance.
+    The entry of largest magnitude is positive. The eigenvalue is in the surface's provenance. Where an activation has kinks
+    (ReLU), the Hessian is that between them, and a surface along its eigenvectors may bend more than the eigenvalue says.
 
     Attributes:
         index: 1 for the largest eigenvalue, 2 for the next; -1 for the smallest (the most negative), -2 for the next.

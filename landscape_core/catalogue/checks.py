@@ -8,9 +8,11 @@ from landscape_core.catalogue.data import DatasetFacts, standardisation
 from landscape_core.catalogue.matching import fit
 from landscape_core.catalogue.networks import COUNTER, Candidate, Shapes
 from landscape_core.errors import InvalidRequest
+from landscape_core.plane import MAX_HESSIAN_PARAMETERS, MAX_RUN_VALUES
 from landscape_core.requests import (
     ArchitectureSpec,
     FileDirection,
+    HessianDirection,
     PlaneSpec,
     RandomDirection,
     Standardisation,
@@ -43,6 +45,7 @@ def check_request(request: SurfaceRequest, shapes: Shapes, dataset: DatasetFacts
         )
     _check_preprocessing(request.data.preprocessing, dataset)
     _check_plane(request.plane, request.checkpoint)
+    _check_memory(request.plane, sum(math.prod(shape) for shape in shapes.values()))
 
 
 def check_companion(architecture: ArchitectureSpec, shapes: Shapes, others: Shapes, called: str, field: str) -> None:
@@ -162,6 +165,24 @@ def _check_plane(plane: PlaneSpec, checkpoint: str) -> None:
             f"Both directions are the same ({x.kind}), so they span a line; give another for y, or ask for a curve.",
             field="plane.y.checkpoint" if isinstance(x, TowardsDirection) else "plane.y.index",
         )
+
+
+def _check_memory(plane: PlaneSpec, parameters: int) -> None:
+    """What directions are made from has to fit into a worker's memory."""
+    values = (len({*plane.run}) + 1) * parameters
+    if plane.run and values > MAX_RUN_VALUES:
+        raise InvalidRequest(
+            f"The run's {len({*plane.run}):,} checkpoints hold {values:,} numbers with the network's own, but at most "
+            f"{MAX_RUN_VALUES:,} are taken; name fewer of them.",
+            field=next(iter(plane.named_checkpoints.values())),
+        )
+    for axis, spec in plane.specs.items():
+        if isinstance(spec, HessianDirection) and parameters > MAX_HESSIAN_PARAMETERS:
+            raise InvalidRequest(
+                f"Eigenvectors of the Hessian are found for networks of at most {MAX_HESSIAN_PARAMETERS:,} parameters, but "
+                f"this one has {parameters:,}; choose other directions.",
+                field=f"plane.{axis}.index",
+            )
 
 
 def _channels(count: int) -> str:

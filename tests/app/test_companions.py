@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
 import pytest
+from plotly.utils import PlotlyJSONEncoder
 
 from landscape_core.errors import InvalidRequest
 from landscape_core.requests import SurfaceRequest
@@ -97,6 +99,19 @@ def test_other_checkpoints_that_cannot_be_used_are_refused_by_their_field(servic
         with pytest.raises(InvalidRequest, match=text) as refused:
             services.request_surface(request)
         assert refused.value.field == field
+
+
+def test_how_a_run_varies_is_said_beside_the_figure():
+    from app.pages.surface.panels import shares
+
+    def text(trajectory: Any) -> str:
+        return json.dumps([part.to_plotly_json() for part in shares(trajectory)], cls=PlotlyJSONEncoder, ensure_ascii=False)
+
+    said = text({"explained_variance_ratio": [0.625, None]})
+    assert "Run's variance along δ" in said
+    assert "62.5 %" in said
+    assert "η" not in said
+    assert [shares(damaged) for damaged in (None, {}, [1], {"explained_variance_ratio": 3})] == [[], [], [], []]
 
 
 def test_over_http_the_answer_names_the_field(site, mlp_bytes, request_for):
