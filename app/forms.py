@@ -19,7 +19,10 @@ from landscape_core.errors import InvalidRequest
 from landscape_core.requests import ArchitectureSpec, SurfaceRequest
 
 SHAPE, ORDER, DIRECTIONS = "choice.shape", "choice.order", "choice.directions"
-"""Curve or surface; shuffled or as stored; random directions or a direction file."""
+"""Curve or surface; shuffled or as stored; the kind of both directions."""
+
+KINDS = ("random", "towards", "principal", "hessian", "file")
+"""The kinds of direction that the form offers."""
 
 CUSTOM = "custom"
 """The preprocessing that stands for a mean and a standard deviation of one's own."""
@@ -40,6 +43,12 @@ DEFAULTS: dict[str, Any] = {
     DIRECTIONS: "random",
     "plane.x.seed": 1,
     "plane.y.seed": 2,
+    "plane.x.checkpoint": None,
+    "plane.y.checkpoint": None,
+    "plane.trajectory": [],
+    "plane.x.index": 1,
+    "plane.y.index": 2,
+    "plane.x.examples": 512,
     "plane.x.file": "",
     "plane.normalisation.norm": "filter",
     "plane.normalisation.ignore": "biasbn",
@@ -105,7 +114,9 @@ def values_of(request: SurfaceRequest) -> dict[str, Any]:
     values["data.examples"] = "" if request.data.examples is None else request.data.examples
     values[ORDER] = "own" if request.data.seed is None else "seed"
     values[SHAPE] = "curve" if request.grid.y is None else "surface"
-    values[DIRECTIONS] = request.plane.x.kind
+    kinds = {spec.kind for spec in request.plane.specs.values()}
+    values[DIRECTIONS] = kinds.pop() if len(kinds) == 1 else "random"
+    values["plane.trajectory"] = list(request.plane.run)
     if not isinstance(request.data.preprocessing, str):
         values["data.preprocessing"] = CUSTOM
         for part_name in ("mean", "std"):
@@ -129,7 +140,9 @@ def problems(error: ValidationError | InvalidRequest) -> dict[str, str]:
 def place(location: Iterable[str]) -> str:
     """The control that a place in a request belongs to: the longest path whose parts occur in it, in order."""
     parts = list(location)
-    if parts[:3] == ["plane", "y", "file"]:
+    if parts[:1] == ["plane"] and "checkpoints" in parts:
+        parts = ["plane", "trajectory"]
+    if parts[:2] == ["plane", "y"] and parts[-1] in {"file", "examples"}:
         parts[1] = "x"
 
     def within(path: str) -> bool:
@@ -147,6 +160,9 @@ EMPTY = {
     "checkpoint": "Choose a checkpoint.",
     "architecture": "Choose the architecture of the network.",
     "data.dataset": "Choose a data set.",
+    "plane.x.checkpoint": "Choose the checkpoint that δ leads to.",
+    "plane.y.checkpoint": "Choose the checkpoint that η leads to.",
+    "plane.trajectory": "Choose the checkpoints of a training run.",
     "plane.x.file": "Upload a direction file, or give the id of one.",
 }
 
@@ -182,9 +198,15 @@ def _architecture(text: Any) -> dict[str, Any]:
 
 
 def _direction(values: Mapping[str, Any], axis: str) -> dict[str, Any]:
-    if values[DIRECTIONS] == "file":
-        return {"kind": "file", "file": (values["plane.x.file"] or "").strip()}
-    return {"kind": "random", "seed": values[f"plane.{axis}.seed"]}
+    kind, index = values[DIRECTIONS], values[f"plane.{axis}.index"]
+    parts: dict[str, dict[str, Any]] = {
+        "random": {"seed": values[f"plane.{axis}.seed"]},
+        "towards": {"checkpoint": values[f"plane.{axis}.checkpoint"] or ""},
+        "principal": {"index": index, "checkpoints": values["plane.trajectory"] or []},
+        "hessian": {"index": index, "examples": values["plane.x.examples"]},
+        "file": {"file": (values["plane.x.file"] or "").strip()},
+    }
+    return {"kind": kind, **parts[kind]}
 
 
 def _axis(values: Mapping[str, Any], axis: str) -> dict[str, Any]:

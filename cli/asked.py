@@ -10,9 +10,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from cli.own_code import OwnCode
-from cli.parsing import parse_direction, parse_grid, parse_standardisation
+from cli.parsing import Principal, Towards, TypedDirection, parse_direction, parse_grid, parse_standardisation
 from landscape_core.errors import InvalidRequest, NotFound
-from landscape_core.requests import ArchitectureSpec, Grid, Normalisation, RandomDirection, Standardisation
+from landscape_core.requests import MAX_CHECKPOINTS, ArchitectureSpec, Grid, Normalisation, Standardisation
 
 SUFFIXES = (".npz", ".h5", ".csv", ".json", ".png", ".vtp", ".stl", ".glb")
 """What a surface is written as: `formats.WRITABLE`, named here so that a refusal need not import h5py."""
@@ -33,8 +33,9 @@ class Asked:
         dataset: A catalogued name, or the path of an `.npz`.
         seed: None keeps the data set's own order.
         preprocessing: None to take the data set's usual one.
-        x: First direction: random, or the path of a direction file.
+        x: First direction; a path is that of a direction file.
         y: Second direction; None for a curve.
+        run: The checkpoints of the training run that is projected on the plane, in its order.
         out: Where the surface goes.
     """
 
@@ -46,8 +47,9 @@ class Asked:
     seed: int | None
     preprocessing: str | Standardisation | None
     loss: str
-    x: RandomDirection | Path
-    y: RandomDirection | Path | None
+    x: TypedDirection
+    y: TypedDirection | None
+    run: tuple[Path, ...]
     normalisation: Normalisation
     grid: Grid
     out: Path
@@ -78,11 +80,14 @@ class Asked:
             loss=typed["loss"],
             x=parse_direction(typed["x"], "--x"),
             y=None if curve else parse_direction("random:2" if typed["y"] is None else typed["y"], "--y"),
+            run=typed["checkpoints"],
             normalisation=Normalisation(norm=typed["norm"], ignore=typed["ignore"], of=typed["of"]),
             grid=parse_grid(_DEFAULT_GRIDS[curve] if typed["grid"] is None else typed["grid"], curve=curve),
             out=typed["out"],
         )
-        given = [path for path in (asked.file, asked.dataset, asked.x, asked.y) if isinstance(path, Path)]
+        asked.check_run()
+        data = [asked.dataset] if isinstance(asked.dataset, Path) else []
+        given = [asked.file, *data, *asked.direction_files, *asked.companions]
         for path in given:
             if not path.is_file():
                 raise NotFound(missing(path))
@@ -90,6 +95,36 @@ class Asked:
         check_out(asked.out, [*given, *own])
         _check_area(asked.out, asked.grid)
         return asked
+
+    @property
+    def direction_files(self) -> list[Path]:
+        """The direction files that are named, x before y."""
+        return [path for path in (self.x, self.y) if isinstance(path, Path)]
+
+    @property
+    def companions(self) -> list[Path]:
+        """The other checkpoints that are named, in the order of the question."""
+        return [*(typed.path for typed in (self.x, self.y) if isinstance(typed, Towards)), *self.run]
+
+    @property
+    def has_principal(self) -> bool:
+        """Whether a direction is one of the run's own."""
+        return any(isinstance(typed, Principal) for typed in (self.x, self.y))
+
+    def check_run(self) -> None:
+        """Passes when there is a run where a principal direction of it is asked for, and it is not too long.
+
+        Raises:
+            InvalidRequest: If not.
+        """
+        if self.has_principal and not self.run:
+            raise InvalidRequest(
+                "A principal direction is one of a training run: name its files after --checkpoints.", field="plane"
+            )
+        if len(self.run) > MAX_CHECKPOINTS:
+            raise InvalidRequest(
+                f"--checkpoints takes at most {MAX_CHECKPOINTS:,} files, but {len(self.run):,} came.", field="plane.trajectory"
+            )
 
 
 def _architecture(text: str | None) -> ArchitectureSpec | OwnCode | None:

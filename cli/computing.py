@@ -27,18 +27,34 @@ if TYPE_CHECKING:
     from landscape_core.results import Surface
 
 
+_DIRECTIONS = "First direction: random:SEED, towards:CHECKPOINT, principal:NUMBER, hessian:NUMBER or file:DIRECTIONS.h5."
+
+
 def _only_exact(_context: click.Context, _option: click.Parameter, value: str) -> str:
     if value != "exact":
         raise InvalidRequest(f"--budget takes exact, every example at every cell; {value!r} is not available.", field="budget")
     return value
 
 
-def _no_trajectories(_context: click.Context, _option: click.Parameter, value: tuple[str, ...]) -> None:
-    if value:
-        raise InvalidRequest("--checkpoints is not available: a direction is random:SEED or file:DIRECTIONS.h5.", field="plane")
+class _WithManyFiles(click.Command):
+    """A command whose `--checkpoints` takes all words up to the next option, as a shell's `epoch_*.pt` makes them."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Takes the words, each file with an option of its own."""
+        words: list[str] = []
+        listing = False
+        for position, word in enumerate(args):
+            if word == "--checkpoints":
+                listing = True
+                if position + 1 == len(args) or args[position + 1].startswith("-"):
+                    raise click.BadOptionUsage(word, f"Option {word!r} requires an argument.", ctx)
+                continue
+            listing = listing and not word.startswith("-")
+            words += ["--checkpoints", word] if listing else [word]
+        return super().parse_args(ctx, words)
 
 
-@click.command(short_help="Compute a surface or curve on this machine.")
+@click.command(cls=_WithManyFiles, short_help="Compute a surface or curve on this machine.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
     "--architecture",
@@ -61,15 +77,21 @@ def _no_trajectories(_context: click.Context, _option: click.Parameter, value: t
 @click.option("--mean", metavar="0.49,0.48,0.45", help="Per channel, with --std, instead of --preprocessing.")
 @click.option("--std", metavar="0.25,0.24,0.26", help="Per channel.")
 @click.option("--loss", type=click.Choice(get_args(Loss)), default="cross_entropy", show_default=True, help="Per example.")
-@click.option("--x", metavar="random:1|file:DIRS.h5", default="random:1", show_default=True, help="First direction.")
-@click.option("--y", metavar="random:2|file:DIRS.h5", help="Second direction.  [default: random:2]")
+@click.option("--x", metavar="DIRECTION", default="random:1", show_default=True, help=_DIRECTIONS)
+@click.option("--y", metavar="DIRECTION", help="Second direction, alike.  [default: random:2]")
+@click.option(
+    "--checkpoints",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILES...",
+    help="A training run, in its order: its principal directions are principal:1, …; its way is projected on any plane.",
+)
 @click.option("--curve", is_flag=True, help="One direction only.")
 @click.option("--norm", type=click.Choice(get_args(Norm)), default="filter", show_default=True, help="Of random directions.")
 @click.option("--ignore", type=click.Choice(["biasbn", "none"]), default="biasbn", show_default=True, help="What stays.")
 @click.option("--of", type=click.Choice(["weights", "states"]), default="weights", show_default=True, help="What moves.")
 @click.option("--grid", metavar="GRID", help="As in -1:1:51x-1:1:51, or -1:1:51 with --curve; these are the defaults.")
 @click.option("--budget", default="exact", callback=_only_exact, hidden=True, expose_value=False)
-@click.option("--checkpoints", multiple=True, callback=_no_trajectories, hidden=True, expose_value=False)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -105,7 +127,15 @@ def _computed(asked: Asked, folder: Path) -> Surface:
     own = None if code is None else load_own(code.made(), material.tensors, code.name)
     with nullcontext() if code is None else code.blamed(), _progress(material.notes(asked)) as progress:
         surface = compute_surface(
-            request, material.tensors, material.examples, material.directions, device, told.threads, progress, own=own
+            request,
+            material.tensors,
+            material.examples,
+            material.directions,
+            device,
+            told.threads,
+            progress,
+            own=own,
+            checkpoints=material.checkpoint_tensors,
         )
     return surface if code is None else replace(surface, provenance={**surface.provenance, **code.provenance()})
 

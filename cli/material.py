@@ -12,10 +12,20 @@ import numpy as np
 
 from cli.asked import Asked
 from cli.own_code import OwnCode
-from landscape_core.catalogue import check_data, check_request, explain_no_match, fit, match
-from landscape_core.errors import CheckpointRejected, DirectionsRejected
+from cli.parsing import Principal, Towards, TypedDirection
+from landscape_core.catalogue import check_companion, check_data, check_request, explain_no_match, fit, match
+from landscape_core.errors import CheckpointRejected, DirectionsRejected, InvalidRequest
 from landscape_core.reading import DirectionsContents, inspect_in_child, read_canonical, read_directions
-from landscape_core.requests import ArchitectureSpec, DataSlice, FileDirection, PlaneSpec, RandomDirection, SurfaceRequest
+from landscape_core.requests import (
+    ArchitectureSpec,
+    DataSlice,
+    DirectionSpec,
+    FileDirection,
+    PlaneSpec,
+    PrincipalDirection,
+    SurfaceRequest,
+    TowardsDirection,
+)
 from worker.settings import WorkerSettings, refuse_unknown_variables
 
 if TYPE_CHECKING:
@@ -43,6 +53,8 @@ class Material:
         examples: The split.
         files: SHA-256 of the direction file for x and for y.
         directions: What these files hold; None if there are none.
+        companions: SHA-256 of each other checkpoint that was named, by its path.
+        canonical: Where its canonical form lies, by its SHA-256.
     """
 
     checkpoint: str
@@ -53,6 +65,8 @@ class Material:
     examples: Examples
     files: tuple[str | None, str | None]
     directions: Directions | None
+    companions: dict[Path, str]
+    canonical: dict[str, Path]
 
     @classmethod
     def read(cls, asked: Asked, datasets: Path, folder: Path) -> Material:
@@ -71,10 +85,17 @@ class Material:
         canonical = folder / "checkpoint.safetensors"
         inspect_in_child("checkpoint", asked.file, asked.file.name, canonical)
         tensors = read_canonical(canonical)
-        architecture, note = _architecture(asked, {name: tuple(array.shape) for name, array in tensors.items()})
+        architecture, note = _architecture(asked, _shapes(tensors))
         directions, files = _directions(asked, folder)
+        companions = {path: sha256(path) for path in asked.companions}
+        own = sha256(asked.file)
+        others = {own: canonical}
+        for path, digest in companions.items():
+            if digest not in others:
+                others[digest] = folder / f"companion{len(others)}.safetensors"
+                inspect_in_child("checkpoint", path, path.name, others[digest])
         dataset, examples = _examples(asked, datasets, folder)
-        return cls(sha256(asked.file), tensors, architecture, note, dataset, examples, files, directions)
+        return cls(own, tensors, architecture, note, dataset, examples, files, directions, companions, others)
 
     def request(self, asked: Asked) -> SurfaceRequest:
         """The question as everything else knows it: by hashes, and with the number of examples."""
@@ -91,9 +112,10 @@ class Material:
             ),
             loss=asked.loss,  # type: ignore[arg-type]  # click offers these
             plane=PlaneSpec(
-                x=_spec(asked.x, self.files[0]),
-                y=None if asked.y is None else _spec(asked.y, self.files[1]),
+                x=self._spec(asked, asked.x, self.files[0]),
+                y=None if asked.y is None else self._spec(asked, asked.y, self.files[1]),
                 normalisation=asked.normalisation,
+                trajectory=self._run(asked) if asked.run and not asked.has_principal else None,
             ),
             grid=asked.grid,
         )
@@ -109,9 +131,33 @@ class Material:
             InvalidRequest: If not.
         """
         if own:
+            if request.plane.is_derived:
+                raise InvalidRequest(
+                    "Directions towards other checkpoints, of a run or of the Hessian are for catalogued networks; give a network "
+                    "of your own random:SEED or file:DIRECTIONS.h5.",
+                    field="plane",
+                )
             check_data(request, self.examples.facts)
             return
-        check_request(request, {name: tuple(array.shape) for name, array in self.tensors.items()}, self.examples.facts)
+        shapes = _shapes(self.tensors)
+        check_request(request, shapes, self.examples.facts)
+        called = {digest: path.name for path, digest in self.companions.items()}
+        for digest, field in request.plane.named_checkpoints.items():
+            check_companion(request.architecture, shapes, _shapes(self.checkpoint_tensors(digest)), called[digest], field)
+
+    def checkpoint_tensors(self, digest: str) -> dict[str, np.ndarray]:
+        """Names and arrays of a checkpoint that the request names, by its SHA-256."""
+        return read_canonical(self.canonical[digest])
+
+    def _spec(self, asked: Asked, typed: TypedDirection, digest: str | None) -> DirectionSpec:
+        if isinstance(typed, Towards):
+            return TowardsDirection(checkpoint=self.companions[typed.path])
+        if isinstance(typed, Principal):
+            return PrincipalDirection(index=typed.index, checkpoints=self._run(asked))
+        return FileDirection(file=digest or "") if isinstance(typed, Path) else typed
+
+    def _run(self, asked: Asked) -> tuple[str, ...]:
+        return tuple(self.companions[path] for path in asked.run)
 
     def notes(self, asked: Asked) -> list[str]:
         """What was chosen because the question left it open."""
@@ -145,6 +191,10 @@ def sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _shapes(tensors: dict[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(array.shape) for name, array in tensors.items()}
 
 
 def _architecture(asked: Asked, shapes: dict[str, tuple[int, ...]]) -> tuple[ArchitectureSpec, str]:
@@ -186,7 +236,3 @@ def _directions(asked: Asked, folder: Path) -> tuple[Directions | None, tuple[st
 
 def _hash(path: Any) -> str | None:
     return sha256(path) if isinstance(path, Path) else None
-
-
-def _spec(asked: RandomDirection | Path, digest: str | None) -> RandomDirection | FileDirection:
-    return asked if isinstance(asked, RandomDirection) else FileDirection(file=digest or "")

@@ -3,13 +3,47 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 
 from landscape_core import notation
 from landscape_core.errors import InvalidRequest
-from landscape_core.requests import Grid, RandomDirection, Standardisation
+from landscape_core.requests import (
+    MAX_CHECKPOINTS,
+    MAX_EIGENVECTORS,
+    Grid,
+    HessianDirection,
+    RandomDirection,
+    Standardisation,
+)
 
-DIRECTION_KINDS = "random:SEED or file:DIRECTIONS.h5"
+DIRECTION_KINDS = "random:SEED, towards:CHECKPOINT, principal:NUMBER, hessian:NUMBER or file:DIRECTIONS.h5"
+
+
+@dataclass(frozen=True)
+class Towards:
+    """The direction from the network to another one of its kind.
+
+    Attributes:
+        path: The other checkpoint.
+    """
+
+    path: Path
+
+
+@dataclass(frozen=True)
+class Principal:
+    """A principal direction of the run that `--checkpoints` names.
+
+    Attributes:
+        index: 1 for that of most variance.
+    """
+
+    index: int
+
+
+TypedDirection = RandomDirection | HessianDirection | Towards | Principal | Path
+"""What can be typed for `--x` and `--y`; a path is that of a direction file."""
 
 
 def parse_grid(text: str, *, curve: bool) -> Grid:
@@ -28,30 +62,53 @@ def parse_grid(text: str, *, curve: bool) -> Grid:
     return notation.parse_grid(text)
 
 
-def parse_direction(text: str, option: str) -> RandomDirection | Path:
-    """A random direction, or the path of a direction file.
+def parse_direction(text: str, option: str) -> TypedDirection:
+    """The direction that was typed.
 
     Args:
-        text: `random:SEED` or `file:PATH`.
+        text: `random:SEED`, `towards:PATH`, `principal:NUMBER`, `hessian:NUMBER[:EXAMPLES]` or `file:PATH`.
         option: `--x` or `--y`, for the message.
 
     Raises:
         InvalidRequest: If it is of another kind.
     """
     kind, colon, rest = text.partition(":")
-    if kind == "file" and rest:
-        return Path(rest)
-    if kind != "random" or not colon:
+    if kind in {"file", "towards"} and rest:
+        return Path(rest) if kind == "file" else Towards(Path(rest))
+    if kind not in {"random", "principal", "hessian"} or not colon:
         raise InvalidRequest(f"{option} takes {DIRECTION_KINDS}, but {text!r} came.", field=f"plane.{option[2:]}")
-    try:
-        seed = int(rest)
-    except ValueError:
-        seed = -1
-    if not 0 <= seed < 2**63:
+    if kind == "principal":
+        return Principal(_whole(rest, 1, MAX_CHECKPOINTS, f"{option} principal:NUMBER", f"plane.{option[2:]}.index"))
+    if kind == "hessian":
+        return _eigenvector(rest, option)
+    return RandomDirection(seed=_whole(rest, 0, 2**63 - 1, f"{option} random:SEED", f"plane.{option[2:]}.seed"))
+
+
+def _eigenvector(text: str, option: str) -> HessianDirection:
+    """NUMBER, or NUMBER:EXAMPLES."""
+    number, colon, examples = text.partition(":")
+    field = f"plane.{option[2:]}"
+    index = _whole(number, -MAX_EIGENVECTORS, MAX_EIGENVECTORS, f"{option} hessian:NUMBER", f"{field}.index")
+    if index == 0:
         raise InvalidRequest(
-            f"{option} random:SEED needs a whole number from 0 to 2^63-1, but {rest!r} came.", field=f"plane.{option[2:]}.seed"
+            f"{option} hessian:NUMBER counts from 1 (the largest eigenvalue) or from -1 (the smallest), but {number} came.",
+            field=f"{field}.index",
         )
-    return RandomDirection(seed=seed)
+    if not colon:
+        return HessianDirection(index=index)
+    count = _whole(examples, 1, 100_000_000, f"{option} hessian:NUMBER:EXAMPLES", f"{field}.examples")
+    return HessianDirection(index=index, examples=count)
+
+
+def _whole(text: str, least: int, most: int, what: str, field: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = least - 1
+    if not least <= number <= most:
+        limit = "2^63-1" if most == 2**63 - 1 else str(most)
+        raise InvalidRequest(f"{what} needs a whole number from {least} to {limit}, but {text!r} came.", field=field)
+    return number
 
 
 def parse_standardisation(mean: str | None, std: str | None) -> Standardisation | None:

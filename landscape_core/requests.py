@@ -7,33 +7,61 @@ or a changed default is a decision, not an accident: a test holds a stored diges
 from __future__ import annotations
 
 import hashlib
-import json
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
+
+from landscape_core.message import Message, Seed, Sha256
+from landscape_core.plane import (
+    MAX_CHECKPOINTS,
+    MAX_EIGENVECTORS,
+    DirectionSpec,
+    FileDirection,
+    HessianDirection,
+    Norm,
+    Normalisation,
+    PlaneSpec,
+    PrincipalDirection,
+    RandomDirection,
+    TowardsDirection,
+)
+
+__all__ = [
+    "MAX_CHECKPOINTS",
+    "MAX_EIGENVECTORS",
+    "MAX_POINTS",
+    "ArchitectureSpec",
+    "Axis",
+    "DataSlice",
+    "DirectionSpec",
+    "FileDirection",
+    "Finite",
+    "Grid",
+    "HessianDirection",
+    "Loss",
+    "Message",
+    "Norm",
+    "Normalisation",
+    "Option",
+    "PlaneSpec",
+    "PrincipalDirection",
+    "RandomDirection",
+    "Seed",
+    "Sha256",
+    "Standardisation",
+    "SurfaceRequest",
+    "TowardsDirection",
+]
 
 MAX_POINTS = 501
 """Most points on one axis: 501² cells are a quarter of a million evaluations of the network."""
 
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Finite = Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6), AfterValidator(lambda value: value + 0.0)]
 """A number of moderate size; -0.0 becomes 0.0, so that one question has one digest."""
 
 Option = str | int | Annotated[float, Field(allow_inf_nan=False)] | bool
 Loss = Literal["cross_entropy", "mse_softmax", "mse", "multi_margin", "nll"]
-Norm = Literal["filter", "layer", "weight", "dfilter", "dlayer", "none"]
-
-
-class Message(BaseModel):
-    """Base of everything that crosses a process: frozen, and unknown fields are refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    def canonical_json(self) -> str:
-        """The one JSON text of this message: sorted keys, no spaces, no NaN."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 class ArchitectureSpec(Message):
@@ -82,46 +110,6 @@ class DataSlice(Message):
     examples: Annotated[int, Field(ge=1, le=100_000_000)] | None = None
     seed: Seed | None = 0
     preprocessing: Annotated[str, Field(min_length=1, max_length=64)] | Standardisation = "none"
-
-
-class RandomDirection(Message):
-    """A Gaussian direction, drawn per parameter tensor from a generator seeded by (seed, tensor name)."""
-
-    kind: Literal["random"] = "random"
-    seed: Seed
-
-
-class FileDirection(Message):
-    """A direction from a file in the original's `.h5` form: `plane.x` takes its xdirection, `plane.y` its ydirection.
-
-    `file` is the SHA-256 of the file's bytes. The stored tensors are used as they are: they are already normalised.
-    """
-
-    kind: Literal["file"] = "file"
-    file: Sha256
-
-
-DirectionSpec = Annotated[RandomDirection | FileDirection, Field(discriminator="kind")]
-
-
-class Normalisation(Message):
-    """How a random direction is scaled to the network (Li et al. 2018, section 4; the original's `normalize_direction`).
-
-    `ignore="biasbn"` sets tensors of at most one dimension (biases, batch-norm parameters) to zero in the direction.
-    `of="states"` lets batch-norm's running statistics move as well.
-    """
-
-    norm: Norm = "filter"
-    ignore: Literal["biasbn", "none"] = "biasbn"
-    of: Literal["weights", "states"] = "weights"
-
-
-class PlaneSpec(Message):
-    """Origin θ* and one or two directions: θ(α, β) = θ* + α δ + β η. `y` is None for a curve."""
-
-    x: DirectionSpec
-    y: DirectionSpec | None = None
-    normalisation: Normalisation = Normalisation()
 
 
 class Axis(Message):

@@ -7,6 +7,7 @@
     surfaces/<id>/job.json                  what every process plans the same units from
     surfaces/<id>/units/<index>.tally       what a unit found
     surfaces/<id>/provenance.json           how they are measured
+    surfaces/<id>/derived.directions        its directions that follow from checkpoints
     surfaces/<id>/surface.npz, preview.png, directions.h5, report.json
     digests/<key>                           SHA-256 of the blob under <key>, where bit rot must not pass unnoticed
 
@@ -105,6 +106,11 @@ def unit_key(surface: str, index: int) -> str:
 def provenance_key(surface: str) -> str:
     """Where it lies how a surface's units are measured (JSON), from the worker that began."""
     return f"{surface_prefix(surface)}provenance.json"
+
+
+def derived_key(surface: str) -> str:
+    """Where a surface's directions lie that are neither random nor from a file, from the worker that was first."""
+    return f"{surface_prefix(surface)}derived.directions"
 
 
 def preview_key(surface: str) -> str:

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import re
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from landscape_core.compute import Evaluator, Examples, load_dataset
-from landscape_core.errors import NotFound
+from landscape_core.compute import Evaluator, Examples, derive, load_dataset
+from landscape_core.errors import Cancelled, NotFound
 from landscape_core.reading import read_canonical
 from landscape_core.requests import DataSlice, FileDirection, SurfaceRequest
 from worker.blobs import (
@@ -27,11 +28,13 @@ from worker.blobs import (
     DamagedBlob,
     checkpoint_key,
     dataset_key,
+    derived_key,
     digest_key,
     directions_key,
     job_key,
     provenance_key,
 )
+from worker.directions import StoredDirections, decode_directions, encode_directions
 from worker.durable import CHUNK_BYTES
 from worker.job import SurfaceJob
 from worker.settings import WorkerSettings
@@ -39,6 +42,10 @@ from worker.settings import WorkerSettings
 CACHE_BYTES = 20 << 30
 """Most bytes of files from a remote store that are kept on this machine's disk."""
 
+LOOK_S = 2.0
+"""How often a worker that makes directions looks whether another has made them."""
+
+log = logging.getLogger(__name__)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _CATALOGUED = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 Value = TypeVar("Value")
@@ -69,26 +76,6 @@ class Recent(Generic[Value]):
         self._values.clear()
 
 
-@dataclass
-class StoredDirections:
-    """What a canonical direction file holds, as `landscape_core.compute` takes it.
-
-    Attributes:
-        x: One array for each tensor of the network that moves.
-        y: The same for the second direction; None if the file has none.
-    """
-
-    x: list[np.ndarray]
-    y: list[np.ndarray] | None
-
-    @classmethod
-    def load(cls, path: Path) -> StoredDirections:
-        """Reads the canonical form: an npz with x_0000, x_0001 … and perhaps y_0000 … in it."""
-        with np.load(path, allow_pickle=False) as arrays:
-            x, y = ([arrays[name] for name in sorted(arrays.files) if name.startswith(axis)] for axis in ("x_", "y_"))
-        return cls(x, y or None)
-
-
 class Inputs:
     """Loads what surfaces are computed from, and keeps what was used last.
 
@@ -114,9 +101,17 @@ class Inputs:
         """
         return SurfaceJob.model_validate_json(self._blobs.get(job_key(surface)))
 
-    def evaluator(self, surface: str) -> Evaluator:
-        """A surface ready to be measured."""
-        return self._evaluators.get(surface, lambda: self._evaluator(self.job(surface).request))
+    def evaluator(self, surface: str, should_stop: Callable[[], bool] | None = None) -> Evaluator:
+        """A surface ready to be measured.
+
+        Args:
+            surface: Its id.
+            should_stop: Asked now and then while its directions are made, which may take long.
+
+        Raises:
+            Cancelled: `should_stop` said so.
+        """
+        return self._evaluators.get(surface, lambda: self._evaluator(self.job(surface).request, should_stop))
 
     def describe(self, surface: str) -> dict[str, Any]:
         """How a surface is measured, stored when first asked for; by the worker that was first, if several measure it."""
@@ -131,14 +126,21 @@ class Inputs:
         for kept in (self._tensors, self._examples, self._evaluators):
             kept.clear()
 
-    def _evaluator(self, request: SurfaceRequest) -> Evaluator:
-        tensors = self._tensors.get(request.checkpoint, lambda: read_canonical(self._file(checkpoint_key(request.checkpoint))))
-        self._got_on()
+    def _evaluator(self, request: SurfaceRequest, should_stop: Callable[[], bool] | None) -> Evaluator:
+        tensors = self._tensors.get(request.checkpoint, lambda: self._checkpoint(request.checkpoint))
         data = request.data
         examples = self._examples.get((data.dataset, data.split), lambda: self._load_examples(data))
         self._got_on()
-        directions = self._directions(request)
-        return Evaluator(request, tensors, examples, directions, device=self._device, threads=self._settings.threads)
+        directions = self._from_files(request)
+        if request.plane.is_derived:
+            directions = self._derived(request, tensors, examples, should_stop)
+        about = None if directions is None else directions.about
+        return Evaluator(request, tensors, examples, directions, self._device, self._settings.threads, about=about)
+
+    def _checkpoint(self, checkpoint: str) -> dict[str, np.ndarray]:
+        tensors = read_canonical(self._file(checkpoint_key(checkpoint)))
+        self._got_on()
+        return tensors
 
     def _load_examples(self, data: DataSlice) -> Examples:
         folder = self._settings.datasets_folder
@@ -148,7 +150,42 @@ class Inputs:
             raise NotFound(f"There is no data set {data.dataset[:100]!r}; take an id from the list of data sets.")
         return load_dataset(data.dataset, data.split, folder)
 
-    def _directions(self, request: SurfaceRequest) -> StoredDirections | None:
+    def _derived(
+        self,
+        request: SurfaceRequest,
+        tensors: dict[str, np.ndarray],
+        examples: Examples,
+        should_stop: Callable[[], bool] | None,
+    ) -> StoredDirections:
+        """The directions that the worker that was first has stored; made here if there are none, and left if another was."""
+        key = derived_key(request.digest)
+        try:
+            if self._blobs.exists(key):
+                return decode_directions(self._blobs.get(key))
+        except DamagedBlob as error:
+            log.warning("the directions of %s are made again: %s", request.digest, error)
+            self._blobs.delete(key)
+        looked_at = time.monotonic()
+
+        def enough() -> bool:
+            nonlocal looked_at
+            self._got_on()
+            if time.monotonic() - looked_at > LOOK_S:
+                looked_at = time.monotonic()
+                return self._blobs.exists(key) or (should_stop is not None and should_stop())
+            return should_stop is not None and should_stop()
+
+        threads, files = self._settings.threads, self._from_files(request)
+        try:
+            made = derive(request, tensors, examples, files, self._checkpoint, self._device, threads, enough)
+            self._blobs.put_if_absent(key, encode_directions(made.x, made.y, made.about))
+        except Cancelled:
+            if not self._blobs.exists(key):
+                raise
+        return decode_directions(self._blobs.get(key))
+
+    def _from_files(self, request: SurfaceRequest) -> StoredDirections | None:
+        """What the direction files of a request hold; None if it names none."""
         x, y = (
             StoredDirections.load(self._file(directions_key(spec.file))) if isinstance(spec, FileDirection) else None
             for spec in (request.plane.x, request.plane.y)

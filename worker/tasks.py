@@ -84,7 +84,7 @@ class Tasks:
             raise Cancelled("The computation was cancelled.")
         computed = not self._is_stored(surface, index, unit.cells)
         if computed:
-            evaluator = self._inputs.evaluator(surface)
+            evaluator = self._inputs.evaluator(surface, should_stop)
             measured = time.monotonic()
             tally = evaluator.tally(unit.cells, unit.start, unit.stop, should_stop)
             macs = len(unit.cells) * (unit.stop - unit.start) * job.macs_per_example

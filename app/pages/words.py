@@ -6,7 +6,17 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from landscape_core.catalogue.networks import resnet_depth
-from landscape_core.requests import Axis, FileDirection, PlaneSpec, Standardisation, SurfaceRequest
+from landscape_core.requests import (
+    Axis,
+    DirectionSpec,
+    HessianDirection,
+    PlaneSpec,
+    PrincipalDirection,
+    RandomDirection,
+    Standardisation,
+    SurfaceRequest,
+    TowardsDirection,
+)
 
 LOSSES = {
     "cross_entropy": "Cross-entropy",
@@ -132,18 +142,35 @@ def preprocessing(request: SurfaceRequest) -> str:
 
 def directions(plane: PlaneSpec) -> str:
     """Which directions span the plane."""
-    specs = [spec for spec in (plane.x, plane.y) if spec is not None]
-    if any(isinstance(spec, FileDirection) for spec in specs):
-        return "from a direction file"
-    seeds = " and ".join(str(spec.seed) for spec in specs if not isinstance(spec, FileDirection))
-    return f"random, seed {seeds}" if len(specs) == 1 else f"random, seeds {seeds}"
+    specs = list(plane.specs.values())
+    if all(isinstance(spec, RandomDirection) for spec in specs):
+        seeds = " and ".join(str(spec.seed) for spec in specs if isinstance(spec, RandomDirection))
+        return f"random, seed {seeds}" if len(specs) == 1 else f"random, seeds {seeds}"
+    return "; ".join(dict.fromkeys(direction(spec) for spec in specs))
+
+
+def direction(spec: DirectionSpec) -> str:
+    """One direction."""
+    if isinstance(spec, RandomDirection):
+        return f"random, seed {spec.seed}"
+    if isinstance(spec, TowardsDirection):
+        return f"towards the checkpoint {spec.checkpoint[:8]}…"
+    if isinstance(spec, PrincipalDirection):
+        return f"principal direction {spec.index} of {counted(len(spec.checkpoints), 'checkpoint')}"
+    if isinstance(spec, HessianDirection):
+        end = "largest" if spec.index > 0 else "smallest"
+        return f"Hessian eigenvector {abs(spec.index)} from the {end} eigenvalue, {counted(spec.examples, 'example')}"
+    return "from a direction file"
 
 
 def normalisation(plane: PlaneSpec) -> str:
-    """How directions are scaled."""
-    if isinstance(plane.x, FileDirection):
+    """How directions are scaled, and what moves."""
+    kinds, chosen = {spec.kind for spec in plane.specs.values()}, plane.normalisation
+    if kinds == {"file"}:
         return "as stored in the file"
-    chosen = plane.normalisation
-    ignored = "; biases and batch norm stay" if chosen.ignore == "biasbn" else "; biases and batch norm move too"
     moved = "; running statistics move too" if chosen.of == "states" else ""
-    return f"{NORMS[chosen.norm]}{ignored}{moved}"
+    if not kinds & {"random", "principal", "hessian"}:
+        return f"none{moved}"
+    scale = NORMS[chosen.norm] if "random" in kinds else "to length one"
+    ignored = "; biases and batch norm stay" if chosen.ignore == "biasbn" else "; biases and batch norm move too"
+    return f"{scale}{ignored}{moved}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 
 from app.database import CheckpointRow, SurfaceRow
 from app.errors import Conflict
@@ -14,6 +14,7 @@ from app.services.uploads import Uploads, digest_of
 from landscape_core import catalogue
 from landscape_core.errors import InvalidRequest
 from landscape_core.reading.report import CheckpointReport
+from landscape_core.requests import SurfaceRequest
 from worker.blobs import Kind
 
 
@@ -56,7 +57,8 @@ class Checkpoints(Uploads):
         self.upload_row(CheckpointRow, "checkpoint", checkpoint_id)
         with self.database.reading() as session:
             working = SurfaceRow.state.in_(("queued", "running"))
-            query = select(func.count()).where(SurfaceRow.checkpoint == checkpoint_id, working)
+            named = or_(SurfaceRow.checkpoint == checkpoint_id, SurfaceRow.request.contains(checkpoint_id, autoescape=True))
+            query = select(func.count()).where(named, working)
             count = session.scalar(query) or 0
         if count:
             what = "1 surface is" if count == 1 else f"{count} surfaces are"
@@ -67,8 +69,12 @@ class Checkpoints(Uploads):
         """All catalogued architectures."""
         return [ArchitectureInfo(**entry.model_dump()) for entry in catalogue.architectures()]
 
-    def checkpoint_report(self, checkpoint_id: str) -> tuple[CheckpointRow, CheckpointReport]:
+    def checkpoint_report(self, checkpoint_id: str, field: str = "checkpoint") -> tuple[CheckpointRow, CheckpointReport]:
         """A checkpoint that can be computed with, and what its inspection found.
+
+        Args:
+            checkpoint_id: The checkpoint.
+            field: The part of the request that names it.
 
         Raises:
             InvalidRequest: There is none of this id, or it is not ready.
@@ -76,13 +82,25 @@ class Checkpoints(Uploads):
         with self.database.reading() as session:
             row = session.get(CheckpointRow, checkpoint_id)
         if row is None:
-            raise InvalidRequest(f"There is no checkpoint {checkpoint_id[:12]}…; upload the file first.", field="checkpoint")
+            raise InvalidRequest(f"There is no checkpoint {checkpoint_id[:12]}…; upload the file first.", field=field)
         if row.state != "ready" or row.report is None:
             reason = (
                 f"was rejected: {row.problem}" if row.state == "rejected" else "is still being inspected; ask again in a moment"
             )
-            raise InvalidRequest(f"The checkpoint {row.filename} {reason.rstrip('.')}.", field="checkpoint")
+            raise InvalidRequest(f"The checkpoint {row.filename} {reason.rstrip('.')}.", field=field)
         return row, CheckpointReport.model_validate_json(row.report)
+
+    def check_companions(self, request: SurfaceRequest) -> None:
+        """Passes when the other checkpoints that a request names are here, ready, and of the request's network.
+
+        Raises:
+            InvalidRequest: They are not; `field` names the part of the request.
+        """
+        named = request.plane.named_checkpoints
+        shapes = self.checkpoint_report(request.checkpoint)[1].shapes if named else {}
+        for checkpoint, field in named.items():
+            row, report = self.checkpoint_report(checkpoint, field)
+            catalogue.check_companion(request.architecture, shapes, report.shapes, f"The checkpoint {row.filename}", field)
 
     def _objection(self, kind: Kind, report: dict[str, Any]) -> str | None:
         if kind != "checkpoint" or report.get("candidates"):

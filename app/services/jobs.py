@@ -66,6 +66,7 @@ class Jobs(Checkpoints, Datasets):
         }
         request = request.model_copy(update=update)
         catalogue.check_request(request, report.shapes, facts)
+        self.check_companions(request)
         self.check_directions(request.plane)
         macs = max(1, catalogue.macs_per_example(request.architecture, report.shapes, facts.shape))
         workers = [w.macs_per_second for w in self.workers() if w.macs_per_second]

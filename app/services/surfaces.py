@@ -155,6 +155,7 @@ class Surfaces(Jobs):
         self._check_room()
         job = SurfaceJob.model_validate_json(row.job)
         self.checkpoint_report(job.request.checkpoint)
+        self.check_companions(job.request)
         self.dataset_facts(job.request.data.dataset)
         self.blobs.put(job_key(surface_id), row.job.encode())
         with self._redis_may_be_away():

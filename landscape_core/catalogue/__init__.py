@@ -1,6 +1,6 @@
 """What exists: architectures, data sets, preprocessings; what fits a checkpoint, and what a request may ask. No torch."""
 
-from landscape_core.catalogue.checks import check_data, check_plane, check_request
+from landscape_core.catalogue.checks import check_companion, check_data, check_plane, check_request
 from landscape_core.catalogue.data import (
     DatasetEntry,
     DatasetFacts,
@@ -27,6 +27,7 @@ __all__ = [
     "architectures",
     "available_datasets",
     "canonical",
+    "check_companion",
     "check_data",
     "check_plane",
     "check_request",

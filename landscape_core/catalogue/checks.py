@@ -6,15 +6,25 @@ import math
 
 from landscape_core.catalogue.data import DatasetFacts, standardisation
 from landscape_core.catalogue.matching import fit
-from landscape_core.catalogue.networks import Candidate, Shapes
+from landscape_core.catalogue.networks import COUNTER, Candidate, Shapes
 from landscape_core.errors import InvalidRequest
-from landscape_core.requests import ArchitectureSpec, PlaneSpec, RandomDirection, Standardisation, SurfaceRequest
+from landscape_core.plane import MAX_HESSIAN_PARAMETERS, MAX_RUN_VALUES
+from landscape_core.requests import (
+    ArchitectureSpec,
+    FileDirection,
+    HessianDirection,
+    PlaneSpec,
+    RandomDirection,
+    Standardisation,
+    SurfaceRequest,
+    TowardsDirection,
+)
 
 
 def check_request(request: SurfaceRequest, shapes: Shapes, dataset: DatasetFacts) -> None:
     """Passes when the request can be computed from a checkpoint of these tensors on this data set.
 
-    Direction files are checked when they are read (`compute.directions`).
+    Direction files are checked when they are read (`compute.directions`), other checkpoints by `check_companion`.
 
     Args:
         request: The question.
@@ -33,6 +43,7 @@ def check_request(request: SurfaceRequest, shapes: Shapes, dataset: DatasetFacts
             "outputs; choose the data set that the network was trained on.",
             field="data.dataset",
         )
+    _check_memory(request.plane, sum(math.prod(shape) for shape in shapes.values()))
 
 
 def check_data(request: SurfaceRequest, dataset: DatasetFacts) -> None:
@@ -47,7 +58,50 @@ def check_data(request: SurfaceRequest, dataset: DatasetFacts) -> None:
     """
     _check_examples(request, dataset)
     _check_preprocessing(request.data.preprocessing, dataset)
-    check_plane(request.plane)
+    check_plane(request.plane, request.checkpoint)
+
+
+def check_companion(architecture: ArchitectureSpec, shapes: Shapes, others: Shapes, called: str, field: str) -> None:
+    """Passes when another checkpoint holds parameters of the very network that is asked about, whatever names it gives them.
+
+    Args:
+        architecture: The network, which fits `shapes`.
+        shapes: The request's checkpoint: names and shapes, in the file's order.
+        others: The other checkpoint's.
+        called: What the other one is called, for the message.
+        field: The part of the request that names it.
+
+    Raises:
+        InvalidRequest: It does not; the text says what differs.
+    """
+    wanted = _network_shapes(architecture, shapes)
+    try:
+        found = _network_shapes(architecture, others)
+    except InvalidRequest as error:
+        reason = str(error).removeprefix(f"The checkpoint does not fit {architecture}: ").rstrip(".")
+        raise InvalidRequest(
+            f"{called} holds no parameters of this {architecture.name} ({reason}); name a checkpoint of the same network.",
+            field=field,
+        ) from None
+    differs = [name for name in {**wanted, **found} if wanted.get(name) != found.get(name)]
+    if differs:
+        name = differs[0]
+        has, needs = (_shape_of(shapes.get(name)) for shapes in (found, wanted))
+        raise InvalidRequest(
+            f"{called} is of another {architecture.name}: its {name} has {has}, but this network's has {needs}; "
+            "name a checkpoint of the same network.",
+            field=field,
+        )
+
+
+def _network_shapes(architecture: ArchitectureSpec, shapes: Shapes) -> dict[str, tuple[int, ...]]:
+    """Shapes by the network's own names, without batch norm's counters."""
+    own = {theirs: ours for ours, theirs in fit(architecture, shapes).renames.items()}
+    return {own.get(name, name): tuple(shape) for name, shape in shapes.items() if not name.endswith(COUNTER)}
+
+
+def _shape_of(shape: tuple[int, ...] | None) -> str:
+    return "no tensor of this name" if shape is None else f"the shape {shape}"
 
 
 def _check_examples(request: SurfaceRequest, dataset: DatasetFacts) -> None:
@@ -105,20 +159,52 @@ def _check_preprocessing(preprocessing: str | Standardisation, dataset: DatasetF
     )
 
 
-def check_plane(plane: PlaneSpec) -> None:
+def check_plane(plane: PlaneSpec, checkpoint: str = "") -> None:
     """Passes when a plane's directions span one.
 
     Args:
         plane: The directions.
+        checkpoint: The request's own, which no direction may go towards.
 
     Raises:
-        InvalidRequest: They are the same.
+        InvalidRequest: They are the same, or one has no length.
     """
-    if isinstance(plane.x, RandomDirection) and isinstance(plane.y, RandomDirection) and plane.x.seed == plane.y.seed:
+    x, y = plane.x, plane.y
+    if isinstance(x, RandomDirection) and isinstance(y, RandomDirection) and x.seed == y.seed:
         raise InvalidRequest(
-            f"Both directions have seed {plane.x.seed}, so they are the same and span a line; give them different seeds.",
+            f"Both directions have seed {x.seed}, so they are the same and span a line; give them different seeds.",
             field="plane.y.seed",
         )
+    for axis, spec in plane.specs.items():
+        if isinstance(spec, TowardsDirection) and spec.checkpoint == checkpoint:
+            raise InvalidRequest(
+                f"Direction {axis} goes towards the very checkpoint that it starts from, so it has no length; "
+                "name another checkpoint.",
+                field=f"plane.{axis}.checkpoint",
+            )
+    if x == y and not isinstance(x, FileDirection):
+        raise InvalidRequest(
+            f"Both directions are the same ({x.kind}), so they span a line; give another for y, or ask for a curve.",
+            field="plane.y.checkpoint" if isinstance(x, TowardsDirection) else "plane.y.index",
+        )
+
+
+def _check_memory(plane: PlaneSpec, parameters: int) -> None:
+    """What directions are made from has to fit into a worker's memory."""
+    values = (len({*plane.run}) + 1) * parameters
+    if plane.run and values > MAX_RUN_VALUES:
+        raise InvalidRequest(
+            f"The run's {len({*plane.run}):,} checkpoints hold {values:,} numbers with the network's own, but at most "
+            f"{MAX_RUN_VALUES:,} are taken; name fewer of them.",
+            field=next(iter(plane.named_checkpoints.values())),
+        )
+    for axis, spec in plane.specs.items():
+        if isinstance(spec, HessianDirection) and parameters > MAX_HESSIAN_PARAMETERS:
+            raise InvalidRequest(
+                f"Eigenvectors of the Hessian are found for networks of at most {MAX_HESSIAN_PARAMETERS:,} parameters, but "
+                f"this one has {parameters:,}; choose other directions.",
+                field=f"plane.{axis}.index",
+            )
 
 
 def _channels(count: int) -> str:

@@ -2,6 +2,7 @@
 
 from landscape_core.compute.architectures import CifarResNet, Perceptron, build, load, load_own
 from landscape_core.compute.datasets import Examples, load_dataset, prepare
+from landscape_core.compute.derivation import CheckpointReader, DerivedDirections, derive
 from landscape_core.compute.devices import choose_device, cpu_threads
 from landscape_core.compute.directions import DirectionArrays, directions_for, draw
 from landscape_core.compute.evaluation import Evaluator
@@ -12,7 +13,9 @@ from landscape_core.compute.reference import reference_surface
 from landscape_core.compute.surface import compute_surface
 
 __all__ = [
+    "CheckpointReader",
     "CifarResNet",
+    "DerivedDirections",
     "DirectionArrays",
     "Evaluator",
     "Examples",
@@ -22,6 +25,7 @@ __all__ = [
     "choose_device",
     "compute_surface",
     "cpu_threads",
+    "derive",
     "directions_for",
     "draw",
     "landscape",

@@ -39,3 +39,15 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     text = str(error).lower()
     return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
+
+
+def compute_exactly(threads: int | None) -> None:
+    """From now on this process rounds no more than float32 does, and uses so many CPU threads.
+
+    Args:
+        threads: None leaves their number as it is.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    # PyTorch's default rounds the factors of convolutions on some GPUs to 10 bits (TF32)
+    torch.backends.fp32_precision = "ieee"  # type: ignore[attr-defined]

@@ -55,27 +55,28 @@ def draw(
 ) -> list[Tensor]:
     """The direction that a recipe stands for.
 
-    A random direction is Gaussian per tensor (`tensor_seed`) and scaled to the network. A direction from a file is used as
-    it is, once its number of tensors and every shape have been checked.
+    A random direction is Gaussian per tensor (`tensor_seed`) and scaled to the network. Any other is used as it is given
+    (from a file, or by `derivation.derive`), once its number of tensors and every shape have been checked.
 
     Args:
         spec: The recipe.
         module: The network, under its catalogue names; a random direction is scaled on the CPU, wherever the network is.
         normalisation: How a random direction is scaled, and which tensors move.
-        arrays: The file's arrays, in order, for a direction from a file.
+        arrays: One for each tensor, in order, for a direction that is not random.
 
     Returns:
         One float32 tensor for each of `moved_tensors`, in that order.
 
     Raises:
-        DirectionsRejected: The file does not belong to the network.
-        InvalidRequest: A direction from a file was asked for, and no file given.
+        DirectionsRejected: The arrays do not belong to the network.
+        InvalidRequest: A direction that is not random was asked for, and not given.
     """
     tensors = moved_tensors(module, normalisation)
     if isinstance(spec, RandomDirection):
         return [_random(spec.seed, name, w.detach().to("cpu", torch.float32), normalisation) for name, w in tensors.items()]
     if arrays is None:
-        raise InvalidRequest("The request takes a direction from a file, but none was given.", field="plane")
+        what = "from a file" if isinstance(spec, FileDirection) else f"of the kind {spec.kind}"
+        raise InvalidRequest(f"The request takes a direction {what}, but none was given.", field="plane")
     check_arrays(arrays, tensors, normalisation)
     return [torch.from_numpy(np.array(array, dtype=np.float32)) for array in arrays]
 
@@ -123,11 +124,11 @@ def directions_for(
     Args:
         request: The question.
         module: The network, on the CPU, under its catalogue names.
-        arrays: What the direction file holds: `plane.x` takes its x, `plane.y` its y.
+        arrays: What the direction file holds, or `derivation.derive` made: `plane.x` takes its x, `plane.y` its y.
 
     Raises:
         DirectionsRejected: The file does not belong to the network, or has no second direction where one is asked for.
-        InvalidRequest: A direction from a file was asked for, and no file given.
+        InvalidRequest: A direction that is not random was asked for, and not given.
     """
     how = request.plane.normalisation
     x = draw(request.plane.x, module, how, None if arrays is None else arrays.x)
@@ -138,3 +139,23 @@ def directions_for(
             "The direction file has an xdirection but no ydirection, so it gives a curve; give a file with both for a surface."
         )
     return x, draw(request.plane.y, module, how, None if arrays is None else arrays.y)
+
+
+def unit_direction(parts: Sequence[np.ndarray], like: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """A direction of length one whose entry of largest magnitude is positive, so that its sign is nobody's choice.
+
+    Args:
+        parts: float64, for each moved tensor its entries (n,); not all zero.
+        like: Arrays of the moved tensors' shapes.
+
+    Returns:
+        float32, in these shapes.
+
+    Example:
+        >>> unit_direction([np.array([3.0]), np.array([-4.0])], [np.zeros(1), np.zeros(1)])
+        [array([-0.6], dtype=float32), array([0.8], dtype=float32)]
+    """
+    flat = np.concatenate(parts)
+    flat = flat / (np.linalg.norm(flat) * np.sign(flat[np.abs(flat).argmax()]))
+    ends = np.cumsum([part.size for part in parts])[:-1]
+    return [piece.astype(np.float32).reshape(array.shape) for piece, array in zip(np.split(flat, ends), like, strict=True)]

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from landscape_core.catalogue import check_data, check_request
 from landscape_core.compute.architectures import Perceptron, load
 from landscape_core.compute.datasets import Batches, Examples
-from landscape_core.compute.devices import is_out_of_memory
-from landscape_core.compute.directions import DirectionArrays, directions_for
+from landscape_core.compute.devices import compute_exactly, is_out_of_memory
+from landscape_core.compute.directions import DirectionArrays, directions_for, moved_tensors
 from landscape_core.compute.first_layer import FirstLayer
 from landscape_core.compute.losses import classified_rightly, float64_sums, per_example
 from landscape_core.compute.planes import Plane
@@ -40,13 +40,14 @@ class Evaluator:
         request: The question.
         tensors: The checkpoint's names and arrays, in the file's order.
         examples: The split that the request names.
-        direction_arrays: What the direction file holds, for directions from a file.
+        direction_arrays: What the direction file holds, or `derive` made, for directions that are not random.
         device: A PyTorch device.
         threads: How many CPU threads PyTorch uses, for the whole process; None leaves it as it is.
         own: The network itself, from `load_own`, where the request's architecture is not catalogued.
+        about: What `derive` has to say of the directions, for the provenance.
 
     Raises:
-        InvalidRequest: The request does not go with the checkpoint or the data set.
+        InvalidRequest: The request does not go with the checkpoint or the data set, or a direction was not given.
         DirectionsRejected: The direction file does not belong to the network.
         OutOfMemory: Network or examples do not fit into the device's memory.
     """
@@ -60,15 +61,16 @@ class Evaluator:
         device: str = "cpu",
         threads: int | None = None,
         own: nn.Module | None = None,
+        about: Mapping[str, Any] | None = None,
     ) -> None:
         _check(request, tensors, examples, own)
-        if threads is not None:
-            torch.set_num_threads(threads)
-        # PyTorch's default rounds the factors of convolutions on some GPUs to 10 bits (TF32)
-        torch.backends.fp32_precision = "ieee"  # type: ignore[attr-defined]
+        compute_exactly(threads)
         self.request, self._facts, self._device = request, examples.facts, torch.device(device)
         module = load(request.architecture, tensors) if own is None else own
         x, y = directions_for(request, module, direction_arrays)
+        moved = moved_tensors(module, request.plane.normalisation).values()
+        self._floating = [tensor.is_floating_point() for tensor in moved]
+        self._about = dict(about or {})
         self._x = [tensor.numpy() for tensor in x]
         self._y = None if y is None else [tensor.numpy() for tensor in y]
         convolutional, ours = any(p.dim() == 4 for p in module.parameters()), own is None
@@ -157,8 +159,14 @@ class Evaluator:
             "batch": self._batch,
             "dataset": self._facts.title,
             "data_sha256": self._batches.sha256(),
-            "directions": about_directions(self._x, self._y),
+            **self._about,
+            "directions": about_directions(self._floats(self._x), self._y and self._floats(self._y))
+            | self._about.get("directions", {}),
         }
+
+    def _floats(self, direction: list[np.ndarray]) -> list[np.ndarray]:
+        """What moves of a direction: batch norm's counters have no part in it."""
+        return [array for array, is_floating in zip(direction, self._floating, strict=True) if is_floating]
 
     def _wanted(self, examples: Examples) -> int:
         return len(examples.y) if self.request.data.examples is None else self.request.data.examples

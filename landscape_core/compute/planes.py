@@ -67,6 +67,8 @@ class Plane:
             alpha: Coordinate along δ.
             beta: Coordinate along η; left out for a curve.
         """
+        if not self._moved:  # a single layer without a bias, which `first_layer` moves
+            return
         # In the original's order (net_plotter.py, set_weights): αδ + βη first, then the sum. The foreach functions have no
         # public names yet; torch.optim uses these too.
         torch._foreach_copy_(self._moved, self._origin)

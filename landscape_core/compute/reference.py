@@ -10,6 +10,7 @@ from jaxtyping import Float64
 
 from landscape_core.compute.architectures import load
 from landscape_core.compute.datasets import Examples, prepare
+from landscape_core.compute.derivation import CheckpointReader, derive
 from landscape_core.compute.directions import DirectionArrays, directions_for, moved_tensors
 from landscape_core.compute.losses import per_example
 from landscape_core.requests import SurfaceRequest
@@ -20,6 +21,7 @@ def reference_surface(
     tensors: Mapping[str, np.ndarray],
     examples: Examples,
     direction_arrays: DirectionArrays | None = None,
+    checkpoints: CheckpointReader | None = None,
 ) -> tuple[Float64[np.ndarray, "rows nx"], Float64[np.ndarray, "rows nx"]]:
     """(mean loss, accuracy in percent) at every cell of the request's grid, in float64 throughout.
 
@@ -30,8 +32,11 @@ def reference_surface(
         tensors: The checkpoint's names and arrays, in the file's order.
         examples: The split that the request names.
         direction_arrays: What the direction file holds, for directions from a file.
+        checkpoints: Reads the other checkpoints that the request names, by their ids.
     """
     module = load(request.architecture, tensors)
+    if request.plane.is_derived:
+        direction_arrays = derive(request, tensors, examples, direction_arrays, checkpoints)
     x, y = directions_for(request, module, direction_arrays)
     images, labels = prepare(examples, request.data)
     module = module.double()

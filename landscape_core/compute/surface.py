@@ -10,6 +10,7 @@ import numpy as np
 from torch import nn
 
 from landscape_core.compute.datasets import Examples
+from landscape_core.compute.derivation import CheckpointReader, derive
 from landscape_core.compute.directions import DirectionArrays
 from landscape_core.compute.evaluation import Evaluator
 from landscape_core.compute.provenance import own_values
@@ -28,6 +29,7 @@ def compute_surface(
     progress: Callable[[float], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
     own: nn.Module | None = None,
+    checkpoints: CheckpointReader | None = None,
 ) -> Surface:
     """The surface that a request asks for, on all its examples at every cell.
 
@@ -44,15 +46,20 @@ def compute_surface(
         progress: Told the share of the work done, in 0 … 1.
         should_stop: Asked before every batch.
         own: The network itself, from `load_own`, where the request's architecture is not catalogued.
+        checkpoints: Reads the other checkpoints that the request names, by their ids.
 
     Raises:
-        InvalidRequest: The request does not go with the checkpoint or the data set.
+        InvalidRequest: The request does not go with the checkpoint, the data set, or another checkpoint that it names.
         DirectionsRejected: The direction file does not belong to the network.
         OutOfMemory: The device's memory does not suffice.
         Cancelled: `should_stop` said so.
     """
     began, started = datetime.now(UTC), time.monotonic()
-    evaluator = Evaluator(request, tensors, examples, direction_arrays, device or "cpu", threads, own)
+    about = {}
+    if request.plane.is_derived:
+        derived = derive(request, tensors, examples, direction_arrays, checkpoints, device or "cpu", threads, should_stop)
+        direction_arrays, about = derived, derived.about
+    evaluator = Evaluator(request, tensors, examples, direction_arrays, device or "cpu", threads, own, about)
     rows, columns = request.grid.shape
     cells = [(row, column) for row in range(rows) for column in range(columns)]
     total = Tally.zeros(len(cells))

@@ -22,7 +22,14 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from mpl_toolkits.mplot3d import Axes3D
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
-from landscape_core.requests import RandomDirection, SurfaceRequest
+from landscape_core.requests import (
+    DirectionSpec,
+    HessianDirection,
+    PrincipalDirection,
+    RandomDirection,
+    SurfaceRequest,
+    TowardsDirection,
+)
 from landscape_core.results import NOT_COMPUTED, Surface
 
 WIDTH, HEIGHT, DPI = 1200, 630, 100
@@ -113,10 +120,20 @@ def _subtitle(surface: Surface) -> str:
 
 def _directions(request: SurfaceRequest) -> str:
     directions = [d for d in (request.plane.x, request.plane.y) if d is not None]
-    named = [f"random {d.seed}" if isinstance(d, RandomDirection) else "from a file" for d in directions]
+    named = [_direction(d) for d in directions]
     norm = request.plane.normalisation.norm
     how = f"{norm}-normalised " if norm != "none" and any(isinstance(d, RandomDirection) for d in directions) else ""
     return f"{how}direction{'s' if len(directions) > 1 else ''}: {', '.join(dict.fromkeys(named))}"
+
+
+def _direction(spec: DirectionSpec) -> str:
+    if isinstance(spec, RandomDirection):
+        return f"random {spec.seed}"
+    if isinstance(spec, PrincipalDirection):
+        return f"principal {spec.index} of a run"
+    if isinstance(spec, HessianDirection):
+        return f"Hessian {spec.index}".replace("-", "−")
+    return f"towards {spec.checkpoint[:8]}…" if isinstance(spec, TowardsDirection) else "from a file"
 
 
 def _draw_curve(figure: Figure, surface: Surface) -> None:

@@ -251,6 +251,12 @@ def ready_checkpoint(services: Any, tmp_path: Path) -> str:
     return inspect_here(services, tmp_path)
 
 
+@pytest.fixture
+def inspected(services: Any, tmp_path: Path) -> Callable[[bytes], str]:
+    """Gives the id of a file's content, once it has been inspected in this process."""
+    return lambda content: inspect_here(services, tmp_path, content)
+
+
 def inspect_here(services: Any, folder: Path, content: bytes | None = None) -> str:
     """Does what a worker does with an upload."""
     from landscape_core.reading import checkpoint_report, read_checkpoint, write_canonical

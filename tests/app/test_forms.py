@@ -11,9 +11,10 @@ from app import figures, forms
 from app.pages import words
 from landscape_core.errors import InvalidRequest
 from landscape_core.figures import axis_titles
-from landscape_core.requests import FileDirection, RandomDirection, Standardisation, SurfaceRequest
+from landscape_core.requests import FileDirection, HessianDirection, RandomDirection, Standardisation, SurfaceRequest
 
 CHECKPOINT = "ab" * 32
+RUN = {"plane.trajectory": [CHECKPOINT]}
 VALUES = {**forms.DEFAULTS, "checkpoint": CHECKPOINT, "architecture": "mlp:activation=tanh", "data.dataset": "mnist"}
 
 
@@ -43,6 +44,10 @@ def test_the_first_values_are_a_request():
         {forms.SHAPE: "curve"},
         {forms.ORDER: "own", "data.examples": ""},
         {forms.DIRECTIONS: "file", "plane.x.file": "cd" * 32},
+        {forms.DIRECTIONS: "towards", "plane.x.checkpoint": "cd" * 32, "plane.y.checkpoint": "ef" * 32},
+        {forms.DIRECTIONS: "towards", "plane.x.checkpoint": "cd" * 32, forms.SHAPE: "curve"},
+        {forms.DIRECTIONS: "principal", "plane.trajectory": ["cd" * 32, "ef" * 32], "plane.y.index": 3},
+        {forms.DIRECTIONS: "hessian", "plane.y.index": -1, "plane.x.examples": 99},
         {"data.preprocessing": "custom", "data.preprocessing.mean": "0.5, 0.25", "data.preprocessing.std": "1; 2"},
         {"loss": "mse", "plane.normalisation.of": "states", "grid.y.points": 7, "data.split": "test"},
     ],
@@ -50,6 +55,27 @@ def test_the_first_values_are_a_request():
 def test_a_request_survives_the_form(changes):
     asked = request(**changes)
     assert forms.read(forms.values_of(asked)) == asked
+
+
+def test_directions_of_two_kinds_begin_the_form_as_random_ones():
+    mixed = request().plane.model_copy(update={"y": HessianDirection(index=1)})
+    assert forms.values_of(request().model_copy(update={"plane": mixed}))[forms.DIRECTIONS] == "random"
+
+
+def test_directions_in_words():
+    towards = {forms.DIRECTIONS: "towards", "plane.x.checkpoint": "cd" * 32, "plane.y.checkpoint": "ef" * 32}
+    plane = request(**towards).plane
+    assert words.directions(plane) == "towards the checkpoint cdcdcdcd…; towards the checkpoint efefefef…"
+    assert words.normalisation(plane) == "none"
+    plane = request(**{forms.DIRECTIONS: "principal", **RUN}).plane
+    assert words.directions(plane) == "principal direction 1 of 1 checkpoint; principal direction 2 of 1 checkpoint"
+    plane = request(**{forms.DIRECTIONS: "hessian", "plane.y.index": -2, "plane.x.examples": 9}).plane
+    assert words.directions(plane) == (
+        "Hessian eigenvector 1 from the largest eigenvalue, 9 examples; "
+        "Hessian eigenvector 2 from the smallest eigenvalue, 9 examples"
+    )
+    assert words.normalisation(plane) == "to length one; biases and batch norm stay"
+    assert words.directions(request().plane) == "random, seeds 1 and 2"
 
 
 def test_each_kind_of_value_is_read():
@@ -81,6 +107,16 @@ def test_each_kind_of_value_is_read():
         ({"plane.x.seed": -1}, "plane.x.seed", "Give at least 0."),
         ({"plane.y.seed": ""}, "plane.y.seed", "Give a whole number."),
         ({forms.DIRECTIONS: "file"}, "plane.x.file", "Upload a direction file, or give the id of one."),
+        ({forms.DIRECTIONS: "towards", forms.SHAPE: "curve"}, "plane.x.checkpoint", "Choose the checkpoint that δ leads to."),
+        (
+            {forms.DIRECTIONS: "towards", "plane.x.checkpoint": CHECKPOINT},
+            "plane.y.checkpoint",
+            "Choose the checkpoint that η leads to.",
+        ),
+        ({forms.DIRECTIONS: "principal"}, "plane.trajectory", "Choose the checkpoints of a training run."),
+        ({forms.DIRECTIONS: "principal", **RUN, "plane.x.index": -1}, "plane.x.index", "Give at least 1."),
+        ({forms.DIRECTIONS: "hessian", "plane.y.index": 0}, "plane.y.index", "Eigenvectors are counted from 1"),
+        ({forms.DIRECTIONS: "hessian", "plane.x.examples": ""}, "plane.x.examples", "Give a whole number."),
         ({"data.preprocessing": "custom"}, "data.preprocessing.mean", "Give one number for each channel"),
         (
             {"data.preprocessing": "custom", "data.preprocessing.mean": "1", "data.preprocessing.std": "0"},
@@ -108,6 +144,10 @@ def test_what_is_wrong_is_one_sentence_at_its_control(changes, path, sentence):
         ("plane.y.seed", "plane.y.seed"),
         ("plane.y.file", "plane.x.file"),
         ("plane.x.file", "plane.x.file"),
+        ("plane.x.checkpoint", "plane.x.checkpoint"),
+        ("plane.y.checkpoints", "plane.trajectory"),
+        ("plane.y.index", "plane.y.index"),
+        ("checkpoint", "checkpoint"),
         ("nowhere", ""),
         (None, ""),
     ],

@@ -16,10 +16,11 @@ from xml.etree import ElementTree
 import h5py
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from landscape_core import formats
 from landscape_core.catalogue import preprocessings
-from landscape_core.requests import Axis, FileDirection, RandomDirection
+from landscape_core.requests import Axis, FileDirection, HessianDirection, PrincipalDirection, RandomDirection, TowardsDirection
 from landscape_core.results import MEASURED
 from tests.cli.running import REFERENCE, lossatlas, mlp_tensors, needs_reference, save_mlp
 
@@ -243,3 +244,69 @@ def test_what_was_left_open_is_said(tmp_path):
     request = json.loads((tmp_path / "a.json").read_text())["request"]
     assert request["data"]["preprocessing"] == "fashion-mnist"
     assert "fashion-mnist" in preprocessings()
+
+
+def test_a_plane_through_three_checkpoints(tmp_path, digits):
+    files = [save_mlp(tmp_path / f"{seed}.safetensors", seed, (30, 6, 4)) for seed in range(3)]
+    words = ("compute", files[0], "--dataset", digits, "--out", tmp_path / "a.npz", "--grid", "0:1:3x0:1:2")
+    run = lossatlas(*words, "--x", f"towards:{files[1]}", "--y", f"towards:{files[2]}")
+    assert run.returncode == 0, run.stderr
+    surface = formats.load(tmp_path / "a.npz")
+    with np.load(digits) as data:
+        for seed, cell in enumerate([(0, 0), (0, 2), (1, 0)]):
+            loss, accuracy = _own_loss(mlp_tensors(seed, (30, 6, 4)), data["x"] / 255, data["y"])
+            assert surface.loss[cell] == pytest.approx(loss, rel=1e-5)
+            assert surface.accuracy[cell] == pytest.approx(accuracy, abs=0.5)
+    digests = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+    assert surface.request is not None
+    assert surface.request.checkpoint == digests[0]
+    assert surface.request.plane.x == TowardsDirection(checkpoint=digests[1])
+    assert surface.request.plane.y == TowardsDirection(checkpoint=digests[2])
+
+
+def test_a_training_run_is_shown_on_its_principal_directions(tmp_path, digits):
+    """The way is known: along one line, so that one direction has all of it, and the places are in its units."""
+    end = mlp_tensors(0, (30, 6, 4))
+    way = {name: array * (array.ndim > 1) for name, array in mlp_tensors(1, (30, 6, 4)).items()}
+    way_length = np.sqrt(sum(np.sum(array.astype(np.float64) ** 2) for array in way.values()))
+    files = []
+    for share in (3, 2, 1, 0):
+        files.append(tmp_path / f"epoch_{9 - share}.safetensors")
+        save_file({name: array + np.float32(share / 4) * way[name] for name, array in end.items()}, files[-1])
+    words = ("compute", files[-1], "--dataset", digits, "--out", tmp_path / "a.npz", "--grid", "-1:1:3", "--curve")
+    run = lossatlas(*words, "--x", "principal:1", "--checkpoints", *files)
+    assert run.returncode == 0, run.stderr
+    surface = formats.load(tmp_path / "a.npz")
+    digests = tuple(hashlib.sha256(file.read_bytes()).hexdigest() for file in files)
+    assert surface.request is not None
+    assert surface.request.plane.x == PrincipalDirection(index=1, checkpoints=digests)
+    about = surface.provenance["trajectory"]
+    assert about["checkpoints"] == list(digests)
+    assert about["explained_variance_ratio"] == pytest.approx([1.0])
+    sign = np.sign(about["coordinates"][0][0])
+    np.testing.assert_allclose(np.ravel(about["coordinates"]) * sign / way_length, [0.75, 0.5, 0.25, 0], atol=1e-6)
+    assert max(about["off_plane"]) < 1e-4
+    words = ("compute", files[-1], "--checkpoints", *files[:3], "--dataset", digits, "--out", tmp_path / "b.json")
+    run = lossatlas(*words, "--grid", "-1:1:3x-1:1:2")
+    assert run.returncode == 0, run.stderr
+    surface = formats.load(tmp_path / "b.json")
+    assert surface.request is not None
+    assert surface.request.plane.trajectory == digests[:3]
+    assert [len(place) for place in surface.provenance["trajectory"]["coordinates"]] == [2] * 4
+    run = lossatlas(*words, "--x", "principal:4", "--grid", "-1:1:3x-1:1:2")
+    assert run.returncode == 2
+    assert "has 1 principal direction, so there is no number 4" in run.stderr
+
+
+def test_the_directions_of_most_and_least_curvature(tmp_path, digits):
+    checkpoint = save_mlp(tmp_path / "net.safetensors", widths=(30, 6, 4))
+    words = ("compute", checkpoint, "--dataset", digits, "--out", tmp_path / "a.npz", "--grid", "-0.01:0.01:3x-0.01:0.01:3")
+    run = lossatlas(*words, "--x", "hessian:1:300", "--y", "hessian:-1:300", "--architecture", "mlp:activation=tanh")
+    assert run.returncode == 0, run.stderr
+    surface = formats.load(tmp_path / "a.npz")
+    assert surface.request is not None
+    assert surface.request.plane.y == HessianDirection(index=-1, examples=300)
+    about, loss = surface.provenance["directions"], surface.loss
+    assert about["x_eigenvalue"] > 0 > about["y_eigenvalue"]
+    assert about["cosine"] == pytest.approx(0, abs=1e-3)
+    assert (loss[1, 0] + loss[1, 2] - 2 * loss[1, 1]) / 0.01**2 == pytest.approx(about["x_eigenvalue"], rel=0.02)

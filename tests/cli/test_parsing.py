@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from cli.parsing import parse_direction, parse_grid, parse_standardisation
+from cli.parsing import Principal, Towards, parse_direction, parse_grid, parse_standardisation
 from landscape_core.errors import InvalidRequest
-from landscape_core.requests import Axis, Grid, RandomDirection
+from landscape_core.requests import Axis, Grid, HessianDirection, RandomDirection
 
 
 @pytest.mark.parametrize(
@@ -58,13 +58,20 @@ def test_a_curve_refuses_two_axes():
 def test_directions():
     assert parse_direction("random:7", "--x") == RandomDirection(seed=7)
     assert parse_direction("file:a:b.h5", "--x") == Path("a:b.h5")
+    assert parse_direction("towards:a:b.pt", "--x") == Towards(Path("a:b.pt"))
+    assert parse_direction("principal:2", "--x") == Principal(2)
+    assert parse_direction("hessian:-1", "--x") == HessianDirection(index=-1, examples=512)
+    assert parse_direction("hessian:2:99", "--x") == HessianDirection(index=2, examples=99)
 
 
 @pytest.mark.parametrize(
-    "text", ["towards:a.pt", "principal:1", "hessian:1", "random", "", "file:", "x", "random:", "random:-1", f"random:{2**63}"]
+    "text", ["towards:", "principal", "hessian", "random", "", "file:", "x", "random:", "random:-1", f"random:{2**63}"]
 )
 def test_directions_that_cannot_be(text):
-    with pytest.raises(InvalidRequest, match=r"--y (takes random:SEED or file:DIRECTIONS.h5|random:SEED needs)"):
+    with pytest.raises(
+        InvalidRequest,
+        match=r"--y (takes random:SEED, towards:CHECKPOINT, principal:NUMBER, hessian:NUMBER or file:DIRECTIONS.h5|random:SEED needs)",
+    ):
         parse_direction(text, "--y")
 
 

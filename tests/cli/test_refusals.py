@@ -56,9 +56,14 @@ def mlp(tmp_path) -> Path:
         (("--grid", "1:1.0000000000000002:5x-1:1:2"), "The x axis cannot be used: 5 points do not fit between 1.0 and"),
         (("--grid", ""), "--grid takes two axes"),
         (("--grid",), "Option '--grid' requires an argument"),
-        (("--x", "sideways:1"), "--x takes random:SEED or file:DIRECTIONS.h5, but 'sideways:1' came"),
-        (("--x", "towards:other.pt"), "--x takes random:SEED or file:DIRECTIONS.h5"),
-        (("--y", "hessian:1"), "--y takes random:SEED or file:DIRECTIONS.h5"),
+        (
+            ("--x", "sideways:1"),
+            "--x takes random:SEED, towards:CHECKPOINT, principal:NUMBER, hessian:NUMBER or file:DIRECTIONS.h5, but 'sideways:1' came",
+        ),
+        (("--x", "towards:none.pt"), "There is no file none.pt"),
+        (("--y", "hessian:0"), "--y hessian:NUMBER counts from 1 (the largest eigenvalue) or from -1 (the smallest)"),
+        (("--y", "hessian:1:0"), "--y hessian:NUMBER:EXAMPLES needs a whole number from 1 to 100000000, but '0' came"),
+        (("--x", "hessian:21"), "--x hessian:NUMBER needs a whole number from -20 to 20, but '21' came"),
         (("--x", "file:none.h5"), "There is no file none.h5"),
         (("--y", "random:1"), "give them different seeds"),
         (("--curve", "--y", "random:3"), "leave out either --y or --curve"),
@@ -80,7 +85,10 @@ def mlp(tmp_path) -> Path:
         (("--norm", "batch"), "Invalid value for '--norm'"),
         (("--split", "validation"), "Invalid value for '--split'"),
         (("--budget", "fast"), "--budget takes exact"),
-        (("--checkpoints", "a.pt", "b.pt"), "--checkpoints is not available"),
+        (("--checkpoints", "a.pt", "b.pt"), "There is no file a.pt"),
+        (("--checkpoints",), "Option '--checkpoints' requires an argument"),
+        (("--x", "principal:1"), "name its files after --checkpoints"),
+        (("--x", "principal:0"), "--x principal:NUMBER needs a whole number from 1 to 1000, but '0' came"),
         (("--resolution", "51"), "No such option '--resolution'"),
     ],
 )
@@ -288,3 +296,14 @@ def test_a_folder_is_not_called_absent(refused, tmp_path):
 def test_a_server_that_is_no_address_is_a_bad_argument(refused, tmp_path):
     (tmp_path / "a.npz").write_bytes(b"")
     assert "The server is an address" in refused("push", tmp_path / "a.npz", "--server", "http://[::1")
+
+
+def test_other_checkpoints_that_do_not_belong(mlp, tmp_path, refused):
+    other = save_mlp(tmp_path / "wide.safetensors", widths=(784, 17, 10))
+    (tmp_path / "text.pt").write_text("no")
+    words = ("compute", mlp, *SAMPLE, "--out", tmp_path / "a.npz")
+    assert "wide.safetensors is of another mlp: its layers.0.bias has the shape (17,)" in refused(
+        *words, "--x", f"towards:{other}"
+    )
+    assert "the very checkpoint" in refused(*words, "--y", f"towards:{mlp}")
+    refused(*words, "--x", f"towards:{tmp_path / 'text.pt'}")

@@ -148,6 +148,42 @@ def test_the_form_says_what_does_not_fit_at_the_field(person):
     expect(compute).to_be_enabled()
 
 
+def test_each_kind_of_direction_has_its_own_controls(person):
+    person.goto("/checkpoints")
+    expect(person.get_by_role("link", name="New surface").nth(1)).to_be_visible()  # a network has been inspected
+    person.goto("/new")
+    compute, cost = person.get_by_role("button", name="Compute"), person.locator(".cost")
+    expect(compute).to_be_enabled()
+
+    def choose(label: str, option: str) -> None:
+        person.get_by_label(label, exact=True).first.click()
+        person.get_by_role("option", name=option).locator("visible=true").first.click()
+
+    choose("Directions", "Towards other checkpoints")
+    expect(cost).to_contain_text("Choose the checkpoint that δ leads to.")
+    expect(person.get_by_label("Seed of δ")).to_be_hidden()
+    own = person.get_by_label("Checkpoint", exact=True).first.input_value()
+    choose("δ leads to", own)
+    choose("η leads to", own)
+    expect(cost).to_contain_text("the very checkpoint that it starts from")
+    expect(compute).to_be_disabled()
+    choose("Directions", "Principal directions")
+    expect(cost).to_contain_text("Choose the checkpoints of a training run.")
+    choose("Directions", "Eigenvectors of the Hessian")
+    expect(person.get_by_label("Running statistics")).to_be_hidden()
+    expect(compute).to_be_enabled()
+    person.get_by_label("Number of η").fill("1")
+    expect(cost).to_contain_text("Both directions are the same")
+    person.get_by_label("Number of η").fill("-1")
+    person.get_by_label("Examples of the Hessian").fill("64")
+    expect(cost).to_contain_text("Forward passes")
+    expect(compute).to_be_enabled()
+    compute.click()
+    person.wait_for_url("**/surface/*")
+    expect(person.locator("#surface-badge")).to_have_text("Finished", ignore_case=True)
+    expect(person.get_by_text("Hessian eigenvector 1 from the smallest eigenvalue, 64 examples")).to_be_visible()
+
+
 def test_a_curve_is_drawn_with_its_band(person):
     person.goto("/new")
     person.get_by_text("One (a curve)").click()

@@ -186,7 +186,9 @@ def ask(blobs: BlobStore) -> Callable[..., Problem]:
     from worker.blobs import checkpoint_key, dataset_key, digest_key, job_key
     from worker.job import SurfaceJob
 
-    def ask(width: int = 16, examples: int = 200, points: tuple[int, int] = (7, 5), unit_macs: int = 10**6) -> Problem:
+    def ask(
+        width: int = 16, examples: int = 200, points: tuple[int, int] = (7, 5), unit_macs: int = 10**6, **plane: Any
+    ) -> Problem:
         generator = np.random.default_rng(width)
         shapes = {
             "a.weight": (width, 8),
@@ -210,7 +212,7 @@ def ask(blobs: BlobStore) -> Callable[..., Problem]:
                 "checkpoint": checkpoint,
                 "architecture": {"name": "mlp"},
                 "data": {"dataset": dataset, "examples": examples},
-                "plane": {"x": direction | {"seed": 1}, "y": direction | {"seed": 2}},
+                "plane": {"x": direction | {"seed": 1}, "y": direction | {"seed": 2}} | plane,
                 "grid": {"x": axis | {"points": points[0]}, "y": axis | {"points": points[1]}},
             }
         )

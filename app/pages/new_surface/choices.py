@@ -28,6 +28,13 @@ NORMS = [
     {"value": "dlayer", "label": "Layer, to length one"},
     {"value": "none", "label": "None"},
 ]
+DIRECTIONS = [
+    {"value": "random", "label": "Random (Li et al. 2018)"},
+    {"value": "towards", "label": "Towards other checkpoints"},
+    {"value": "principal", "label": "Principal directions of a training run"},
+    {"value": "hessian", "label": "Eigenvectors of the Hessian"},
+    {"value": "file", "label": "From a file"},
+]
 NORM_MEANING = {
     "filter": "Each filter of the direction gets the length of the network's own filter, so that landscapes compare.",
     "layer": "Each layer of the direction gets the length of the network's own layer.",

@@ -14,6 +14,7 @@ from app.forms import DIRECTIONS, ORDER, SHAPE
 from app.pages.blocks import aria, icon
 from app.pages.new_surface import choices
 from app.pages.uploads import drop_zone, upload_panel
+from landscape_core.requests import MAX_CHECKPOINTS
 
 SEED_MAX = 2**53 - 1
 """The largest whole number that a browser keeps exactly."""
@@ -113,26 +114,116 @@ def data(values: Values, datasets: Sequence[Any], preprocessings: Sequence[Any],
     ]  # fmt: skip
 
 
-# More than 40 lines: a form read from top to bottom.
-def plane(values: Values) -> list[Component]:
+def only_for(*kinds: str) -> str:
+    """The class of what is in sight for these kinds of direction alone."""
+    return " ".join(["stack", "kind-part", *(f"of-{kind}" for kind in kinds)])
+
+
+def plane(values: Values, checkpoints: Sequence[Any]) -> list[Component]:
     """Curve or surface, directions and normalisation."""
-    seeds = {"min": 0, "max": SEED_MAX, "allowDecimal": False}
-    random = html.Div(
+    return [
+        html.Div(
+            [
+                either(values, SHAPE, "Cut along", (("surface", "Two directions"), ("curve", "One (a curve)"))),
+                select(values, DIRECTIONS, "Directions", choices.DIRECTIONS),
+            ],
+            className="row",
+        ),
+        seeds(values),
+        others(values, checkpoints),
+        run(values, checkpoints),
+        numbers(values),
+        file(values),
+        *norm(values),
+    ]
+
+
+def seeds(values: Values) -> Component:
+    """Random directions."""
+    bounds = {"min": 0, "max": SEED_MAX, "allowDecimal": False}
+    parts = [
+        number(values, "plane.x.seed", "Seed of δ", **bounds),
+        html.Div(number(values, "plane.y.seed", "Seed of η", **bounds), className="only-surface"),
+        dmc.Button("New draw", id=ids.NEW_DRAW, variant="light", leftSection=icon("dices")),
+    ]
+    return html.Div(html.Div(parts, className="row row-end"), className=only_for("random"))
+
+
+def others(values: Values, checkpoints: Sequence[Any]) -> Component:
+    """Directions towards other checkpoints."""
+    given = {"placeholder": "Choose another", "searchable": True, "nothingFoundMessage": "No such checkpoint"}
+    text = "At 1 stands the other network, of the same kind. The difference is neither scaled nor masked."
+    return html.Div(
         [
             html.Div(
                 [
-                    number(values, "plane.x.seed", "Seed of δ", **seeds),
-                    html.Div(number(values, "plane.y.seed", "Seed of η", **seeds), className="only-surface"),
-                    dmc.Button("New draw", id=ids.NEW_DRAW, variant="light", leftSection=icon("dices")),
+                    select(values, "plane.x.checkpoint", "δ leads to", checkpoints, **given),
+                    html.Div(
+                        select(values, "plane.y.checkpoint", "η leads to", checkpoints, **given), className="only-surface"
+                    ),
                 ],
-                className="row row-end",
+                className="row",
             ),
-            norm(values),
+            html.Div(text, className="field-note"),
         ],
-        id=ids.NEW_SEEDS,
-        className="stack",
+        className=only_for("towards"),
     )
-    file = html.Div(
+
+
+def run(values: Values, checkpoints: Sequence[Any]) -> Component:
+    """The checkpoints of a training run."""
+    chosen = dmc.MultiSelect(
+        id=ids.field("plane.trajectory"),
+        label="Training run",
+        description="Its checkpoints, in their order; the network above ends it",
+        data=list(checkpoints),
+        value=list(values["plane.trajectory"]),
+        placeholder="Add a checkpoint",
+        searchable=True,
+        clearable=True,
+        hidePickedOptions=True,
+        nothingFoundMessage="No other checkpoint",
+        maxDropdownHeight=320,
+    )
+    return html.Div(chosen, className=only_for("principal"))
+
+
+def numbers(values: Values) -> Component:
+    """Which principal directions or eigenvectors."""
+    whole = {"allowDecimal": False, "max": MAX_CHECKPOINTS}
+    examples = number(
+        values, "plane.x.examples", "Examples of the Hessian", min=1, step=512, allowDecimal=False, thousandSeparator=",",
+        description="The first of those above. Each eigenvector takes dozens of passes over them before the first surface.",
+    )  # fmt: skip
+    notes = {
+        "principal": "1 is the direction of most variance.",
+        "hessian": "1 is the largest eigenvalue, −1 the smallest.",
+    }
+    return html.Div(
+        [
+            html.Div(
+                [
+                    number(values, "plane.x.index", "Number of δ", **whole),
+                    html.Div(number(values, "plane.y.index", "Number of η", **whole), className="only-surface"),
+                ],
+                className="row",
+            ),
+            *(
+                html.Div(
+                    f"{text} Directions have length one: choose the range of the grid accordingly.",
+                    className=f"field-note kind-part of-{kind}",
+                )
+                for kind, text in notes.items()
+            ),
+            html.Div(examples, className=only_for("hessian")),
+        ],
+        className=only_for("principal", "hessian"),
+    )
+
+
+def file(values: Values) -> Component:
+    """Directions from a file."""
+    return html.Div(
         [
             drop_zone(
                 "directions", "Direction file", "An .h5 with xdirection and ydirection, as Li et al.'s code writes it",
@@ -145,41 +236,35 @@ def plane(values: Values) -> list[Component]:
                 className="mono",
             ),
         ],
-        id=ids.NEW_FILE,
-        className="stack",
+        className=only_for("file"),
     )  # fmt: skip
+
+
+def norm(values: Values) -> list[Component]:
+    """How random directions are scaled to the network, and what moves."""
     return [
         html.Div(
-            [
-                either(values, SHAPE, "Cut along", (("surface", "Two directions"), ("curve", "One (a curve)"))),
-                either(values, DIRECTIONS, "Directions", (("random", "Random"), ("file", "From a file"))),
-            ],
-            className="row",
-        ),
-        random,
-        file,
-    ]
-
-
-def norm(values: Values) -> Component:
-    """How random directions are scaled to the network."""
-    return html.Div(
-        [
             select(
                 values, "plane.normalisation.norm", "Normalisation", choices.NORMS,
                 description=choices.NORM_MEANING[values["plane.normalisation.norm"]],
             ),
+            className=only_for("random"),
+        ),
+        html.Div(
             either(
                 values, "plane.normalisation.ignore", "Biases and batch norm", (("biasbn", "Stay"), ("none", "Move too")),
                 "Li et al. leave tensors of one dimension where they are.",
             ),
+            className=only_for("random", "principal", "hessian"),
+        ),
+        html.Div(
             either(
                 values, "plane.normalisation.of", "Running statistics", (("weights", "Stay"), ("states", "Move too")),
                 "Batch norm's means and variances are no weights, but can be moved with them.",
             ),
-        ],
-        className="stack",
-    )  # fmt: skip
+            className=only_for("random", "towards", "principal", "file"),
+        ),
+    ]  # fmt: skip
 
 
 def grid(values: Values) -> list[Component]:

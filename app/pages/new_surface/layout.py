@@ -47,7 +47,7 @@ async def layout(services: Services, settings: AppSettings, query: Mapping[str, 
     sections = [
         section("Network", *controls.network(values, offered, fits), icon_name="layers"),
         section("Data", *data, icon_name="database"),
-        section("Plane", *controls.plane(values), icon_name="compass"),
+        section("Plane", *controls.plane(values, offered), icon_name="compass"),
         section("Grid", *controls.grid(values), icon_name="grid-3x3"),
     ]
     form = html.Div(sections, className="form", id=ids.NEW_SHAPE)

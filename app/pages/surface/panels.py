@@ -33,7 +33,13 @@ PROVENANCE = {
 }
 """What a surface's provenance may hold, in the order in which it is shown; what is not listed comes last."""
 
-DIRECTIONS = {"cosine": "cos(δ, η)", "x_norm": "‖δ‖", "y_norm": "‖η‖"}
+DIRECTIONS = {
+    "cosine": "cos(δ, η)",
+    "x_norm": "‖δ‖",
+    "y_norm": "‖η‖",
+    "x_eigenvalue": "Eigenvalue of δ",
+    "y_eigenvalue": "Eigenvalue of η",
+}
 ELSEWHERE = {"about", "request", "trajectory", "dataset", "directions"}
 
 
@@ -85,6 +91,7 @@ def provenance(surface: SurfaceInfo) -> Component:
     drawn = surface.provenance.get("directions")
     lengths = drawn if isinstance(drawn, dict) else {}
     rows += [fact(title, words.number(lengths[n])) for n, title in DIRECTIONS.items() if isinstance(lengths.get(n), float)]
+    rows += shares(surface.provenance.get("trajectory"))
     own = [
         fact("Id", html.Code(f"{surface.id[:16]}…", title=surface.id)),
         fact("Asked", words.when(surface.created), surface.created.isoformat(timespec="seconds")),
@@ -93,6 +100,17 @@ def provenance(surface: SurfaceInfo) -> Component:
         else None,
     ]
     return fact_list(*own, *rows)
+
+
+def shares(trajectory: Any) -> list[Component]:
+    """How much of a training run's variance lies along each direction."""
+    found = trajectory.get("explained_variance_ratio") if isinstance(trajectory, dict) else None
+    known = found if isinstance(found, list) else []
+    return [
+        fact(f"Run's variance along {letter}", f"{100 * share:.3g} %")
+        for letter, share in zip("δη", known, strict=False)
+        if isinstance(share, float)
+    ]
 
 
 def about(surface: SurfaceInfo) -> Component | None:

@@ -7,7 +7,15 @@ import pytest
 from landscape_core.catalogue import DatasetFacts, check_request
 from landscape_core.catalogue.networks import resnet_tensors
 from landscape_core.errors import InvalidRequest
-from landscape_core.requests import DataSlice, PlaneSpec, RandomDirection, Standardisation
+from landscape_core.requests import (
+    DataSlice,
+    HessianDirection,
+    PlaneSpec,
+    PrincipalDirection,
+    RandomDirection,
+    Standardisation,
+    TowardsDirection,
+)
 
 from .requested import axis, surface_request
 
@@ -19,6 +27,7 @@ CIFAR = DatasetFacts(
 FASHION = DatasetFacts(
     id="fashion-mnist", title="Fashion-MNIST", splits={"train": 60_000, "test": 10_000}, shape=(1, 28, 28), classes=10
 )
+RUN = tuple(f"{index:064x}" for index in range(1, 50))
 ROWS = DatasetFacts(id="rows", title="rows.npz", splits={"train": 5}, shape=(784,), dtype="float32", classes=12)
 
 
@@ -88,3 +97,32 @@ def test_one_seed_for_both_directions_is_refused():
     with pytest.raises(InvalidRequest, match="Both directions have seed 4") as caught:
         check_request(request.model_copy(update={"plane": plane}), RESNET, CIFAR)
     assert caught.value.field == "plane.y.seed"
+
+
+@pytest.mark.parametrize(
+    ("plane", "words", "field"),
+    [
+        ({"x": RandomDirection(seed=1), "trajectory": RUN}, "checkpoints hold 3,000,", "plane.trajectory"),
+        ({"x": PrincipalDirection(index=1, checkpoints=RUN)}, "name fewer of them", "plane.x.checkpoints"),
+        ({"x": HessianDirection(index=-1)}, "at most 50,000,000 parameters, but this one has 60,000,010;", "plane.x.index"),
+    ],
+)
+def test_what_does_not_fit_into_memory_is_refused_before_it_is_read(plane, words, field):
+    wide = {"a.weight": (600_000, 90), "b.weight": (10, 600_000), "b.bias": (10,)}
+    rows = ROWS.model_copy(update={"classes": 10, "shape": (90,)})
+    request = surface_request("mlp", axis(3)).model_copy(update={"plane": PlaneSpec(**plane)})
+    with pytest.raises(InvalidRequest, match=words) as caught:
+        check_request(request, wide, rows)
+    assert caught.value.field == field
+
+
+def test_directions_that_span_a_line_are_refused():
+    for spec, field in (
+        (TowardsDirection(checkpoint=RUN[0]), "plane.y.checkpoint"),
+        (PrincipalDirection(index=1, checkpoints=RUN), "plane.y.index"),
+        (HessianDirection(index=2), "plane.y.index"),
+    ):
+        request = surface_request("resnet20", axis(3), axis(3))
+        with pytest.raises(InvalidRequest, match="Both directions are the same") as caught:
+            check_request(request.model_copy(update={"plane": PlaneSpec(x=spec, y=spec)}), RESNET, CIFAR)
+        assert caught.value.field == field

@@ -1,0 +1,204 @@
+"""Directions that follow from something other than a seed: from a file, from other checkpoints, from the loss itself.
+
+They are made once for a surface, before it is measured, and used as they are from then on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from landscape_core.catalogue import check_companion, check_request
+from landscape_core.compute.architectures import load
+from landscape_core.compute.curvature import Hessian
+from landscape_core.compute.datasets import Examples
+from landscape_core.compute.devices import compute_exactly
+from landscape_core.compute.directions import DirectionArrays, directions_for, moved_tensors
+from landscape_core.compute.lanczos import Eigenpair
+from landscape_core.compute.trajectories import Run
+from landscape_core.errors import InvalidRequest
+from landscape_core.requests import (
+    DirectionSpec,
+    FileDirection,
+    HessianDirection,
+    Normalisation,
+    PrincipalDirection,
+    SurfaceRequest,
+    TowardsDirection,
+)
+
+CheckpointReader = Callable[[str], Mapping[str, np.ndarray]]
+"""Gives a checkpoint's names and arrays, in the file's order, by the id that a request names it by."""
+
+
+@dataclass(frozen=True)
+class DerivedDirections:
+    """What directions that are not random are made of, in the form in which direction files give it.
+
+    Attributes:
+        x: One float32 array for each moved tensor; empty if `plane.x` is random.
+        y: The same for `plane.y`; None if it is random or there is none.
+        about: What the provenance says of them.
+    """
+
+    x: list[np.ndarray]
+    y: list[np.ndarray] | None
+    about: dict[str, Any] = field(default_factory=dict)
+
+
+def derive(
+    request: SurfaceRequest,
+    tensors: Mapping[str, np.ndarray],
+    examples: Examples,
+    files: DirectionArrays | None = None,
+    checkpoints: CheckpointReader | None = None,
+    device: str = "cpu",
+    threads: int | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> DerivedDirections:
+    """The directions of a request that are not random.
+
+    Args:
+        request: The question.
+        tensors: The checkpoint's names and arrays, in the file's order.
+        examples: The split that the request names.
+        files: What the direction file holds: `plane.x` takes its x, `plane.y` its y.
+        checkpoints: Reads the other checkpoints that the request names.
+        device: A PyTorch device.
+        threads: How many CPU threads PyTorch uses, for the whole process; None leaves it as it is.
+        should_stop: Asked before every batch of what takes long.
+
+    Raises:
+        InvalidRequest: The request does not go with its checkpoints or the data set, or there is no such direction.
+        Cancelled: `should_stop` said so.
+        OutOfMemory: The device's memory does not suffice.
+    """
+    check_request(request, {name: tuple(array.shape) for name, array in tensors.items()}, examples.facts)
+    compute_exactly(threads)
+
+    def hessian(network: nn.Module, count: int) -> Hessian:
+        return Hessian(request, network, examples, count, device, should_stop)
+
+    maker = _Maker(request, tensors, checkpoints, hessian)
+    made: dict[str, list[np.ndarray] | None] = {"x": None, "y": None}
+    for axis, spec in request.plane.specs.items():
+        if isinstance(spec, FileDirection):
+            made[axis] = None if files is None else files.x if axis == "x" else files.y
+        else:
+            made[axis] = maker.make(spec, axis)
+    derived = DerivedDirections(made["x"] or [], made["y"])
+    return dataclasses.replace(derived, about=maker.about(derived))
+
+
+class _Maker:
+    """Makes the directions of one request.
+
+    Args:
+        request: The question.
+        tensors: The checkpoint's names and arrays, in the file's order.
+        checkpoints: Reads the other checkpoints that the request names.
+        hessian: Makes the Hessian of a network over so many examples.
+    """
+
+    def __init__(
+        self,
+        request: SurfaceRequest,
+        tensors: Mapping[str, np.ndarray],
+        checkpoints: CheckpointReader | None,
+        hessian: Callable[[nn.Module, int], Hessian],
+    ) -> None:
+        self._request, self._checkpoints, self._hessian = request, checkpoints, hessian
+        self._shapes = {name: tuple(array.shape) for name, array in tensors.items()}
+        self._how = request.plane.normalisation
+        self._module = load(request.architecture, tensors)
+        self._pairs: dict[tuple[int, bool], list[Eigenpair]] = {}
+        self._curvature: dict[str, float] = {}
+
+    def make(self, spec: DirectionSpec, axis: str) -> list[np.ndarray] | None:
+        """The arrays of a direction; None if it is random."""
+        if isinstance(spec, TowardsDirection):
+            other = self._network(spec.checkpoint)
+            return [tensor.numpy() for tensor in difference(self._module, other, self._how)]
+        if isinstance(spec, PrincipalDirection):
+            return self._run.principal(spec.index, f"plane.{axis}.index")
+        if isinstance(spec, HessianDirection):
+            hessian, pair = self._eigenvector(spec, f"plane.{axis}.index")
+            facts = {"eigenvalue": pair.value, "residual": pair.residual, "hessian_examples": hessian.examples}
+            self._curvature |= {f"{axis}_{name}": value for name, value in facts.items()}
+            return hessian.direction(pair.vector)
+        return None
+
+    def about(self, derived: DerivedDirections) -> dict[str, Any]:
+        """What the provenance says of the directions."""
+        about: dict[str, Any] = {"directions": self._curvature} if self._curvature else {}
+        if self._request.plane.run:
+            x, y = directions_for(self._request, self._module, derived)
+            about["trajectory"] = {"checkpoints": self._run_ids, **self._run.seen_along(x, y)}
+        return about
+
+    def _eigenvector(self, spec: HessianDirection, field: str) -> tuple[Hessian, Eigenpair]:
+        """What is asked for, with the Hessian that it is of."""
+        hessian = self._hessian(self._module, spec.examples)
+        kin = [
+            abs(other.index)
+            for other in self._request.plane.specs.values()
+            if isinstance(other, HessianDirection) and other.index * spec.index > 0 and other.examples == spec.examples
+        ]
+        key = (spec.examples, spec.index > 0)
+        if key not in self._pairs:  # those of both axes at once, where they are of one end
+            self._pairs[key] = hessian.eigenpairs(max(kin), field, smallest=spec.index < 0)
+        return hessian, self._pairs[key][abs(spec.index) - 1]
+
+    @property
+    def _run_ids(self) -> list[str]:
+        """The checkpoints of the run; θ*, which ends it, is the last unless it is named."""
+        named, own = list(self._request.plane.run), self._request.checkpoint
+        return named if own in named else [*named, own]
+
+    @cached_property
+    def _run(self) -> Run:
+        own, ids = self._request.checkpoint, self._run_ids
+        networks = {checkpoint: self._module if checkpoint == own else self._network(checkpoint) for checkpoint in set(ids)}
+        return Run(self._module, [networks[checkpoint] for checkpoint in ids], self._how)
+
+    def _network(self, checkpoint: str) -> nn.Module:
+        """The network with the parameters of another checkpoint."""
+        field = self._request.plane.named_checkpoints[checkpoint]
+        if self._checkpoints is None:
+            raise InvalidRequest(f"The request names the checkpoint {checkpoint[:12]}…, but it was not given.", field=field)
+        tensors = self._checkpoints(checkpoint)
+        shapes = {name: tuple(array.shape) for name, array in tensors.items()}
+        called = f"The checkpoint {checkpoint[:12]}…"
+        check_companion(self._request.architecture, self._shapes, shapes, called, field)
+        return load(self._request.architecture, tensors)
+
+
+def difference(module: nn.Module, other: nn.Module, normalisation: Normalisation) -> list[Tensor]:
+    """θ' − θ*, the direction from one network to another of the same shapes (Li et al. 2018, `create_target_direction`).
+
+    Neither normalised nor masked. For `of="states"` batch norm's counters have their difference too, as in the direction
+    files of Li et al.; evaluation moves floating tensors alone.
+
+    Args:
+        module: The network at θ*, on the CPU.
+        other: The one at θ'.
+        normalisation: Which tensors move; its norm and `ignore` have no part in this.
+
+    Returns:
+        One float32 tensor for each of `moved_tensors`, in that order.
+
+    Example:
+        >>> a, b = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
+        >>> _ = nn.init.constant_(a.weight, 2.0), nn.init.constant_(b.weight, 5.0)
+        >>> difference(a, b, Normalisation())
+        [tensor([[3.]])]
+    """
+    own, others = moved_tensors(module, normalisation), moved_tensors(other, normalisation)
+    return [(others[name].detach() - tensor.detach()).to(torch.float32) for name, tensor in own.items()]

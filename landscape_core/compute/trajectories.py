@@ -1,0 +1,144 @@
+"""The way of a training run through parameter space, seen from its end θ*: its principal directions, its places on a plane.
+
+All arithmetic is float64. The number of checkpoints K is small beside the number of parameters, so that the principal
+directions are found from the K x K matrix of inner products, tensor by tensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+from torch import Tensor, nn
+
+from landscape_core.compute.directions import moved_tensors, unit_direction
+from landscape_core.errors import InvalidRequest
+from landscape_core.requests import Normalisation
+
+NEGLIGIBLE = 1e-12
+"""A principal direction with less than this share of the first one's variance is rounding."""
+
+
+class Run:
+    """The differences θ_k − θ* of checkpoints to the network, in the floating tensors that move.
+
+    Batch norm's counters have no part in it: they differ by thousands, and nothing is moved by them.
+
+    Args:
+        module: The network at θ*, on the CPU.
+        checkpoints: The network at each θ_k, in the run's order; θ* itself may be among them.
+        normalisation: Which tensors move. With `ignore="biasbn"` the variance is that of tensors of two dimensions and more.
+    """
+
+    def __init__(self, module: nn.Module, checkpoints: Sequence[nn.Module], normalisation: Normalisation) -> None:
+        self._origin = _arrays(module, normalisation)
+        self._places = [_arrays(checkpoint, normalisation) for checkpoint in checkpoints]
+        self._floating = [index for index, array in enumerate(self._origin) if array.dtype.kind == "f"]
+        least = 0 if normalisation.ignore == "none" else 2
+        self._varying = [index for index in self._floating if self._origin[index].ndim >= least]
+
+    def principal(self, index: int, field: str) -> list[np.ndarray]:
+        """The principal direction of this index, 1 for that of most variance.
+
+        Principal components of the rows θ_k − θ* with their mean taken off (Li et al. 2018, section 7.2; `projection.py`).
+
+        Args:
+            index: Which.
+            field: The part of the request that asks for it.
+
+        Returns:
+            One float32 array for each moved tensor, of length one in all; the entry of largest magnitude is positive.
+
+        Raises:
+            InvalidRequest: The run has not so many directions, or holds values that are not finite.
+        """
+        gram = self._gram()
+        if not np.isfinite(gram).all():
+            raise InvalidRequest(
+                "The checkpoints hold values that are not finite, so their run has no principal directions; leave those out.",
+                field=field.rpartition(".")[0] + ".checkpoints",
+            )
+        variances, vectors = np.linalg.eigh(gram)
+        rank = int((variances > max(variances[-1], 0.0) * NEGLIGIBLE).sum())
+        if index > rank:
+            raise InvalidRequest(
+                f"The run of {len(gram)} checkpoints has {rank} principal direction{'' if rank == 1 else 's'}, so there is no "
+                f"number {index}; name more checkpoints, or ask for a lower number.",
+                field=field,
+            )
+        return self._direction(vectors[:, -index])
+
+    def seen_along(self, x: Sequence[Tensor], y: Sequence[Tensor] | None) -> dict[str, Any]:
+        """Where the checkpoints stand relative to the plane of these directions.
+
+        Args:
+            x: δ, one tensor for each moved tensor.
+            y: η likewise; None for a curve.
+
+        Returns:
+            `explained_variance_ratio`: the share of the run's variance along each direction (of directions that are not at
+            right angles to each other the shares do not add up). `coordinates`: for each checkpoint its place (α, β) in grid
+            units, by least squares. `off_plane`: for each its distance from that place, in parameter space. What is not
+            finite is None.
+        """
+        directions = [[tensor.numpy() for tensor in direction] for direction in ((x,) if y is None else (x, y))]
+        spanned = np.stack([self._flat(direction) for direction in directions], axis=1)
+        orthonormal, triangle = np.linalg.qr(spanned) if np.isfinite(spanned).all() else (np.nan * spanned, None)
+        coordinates, distances, origin = [], [], self._flat(self._origin)
+        for place in self._places:
+            step = self._flat(place) - origin
+            if triangle is None or not np.isfinite(step).all():
+                at = np.full(len(directions), np.nan)
+            else:
+                at = np.linalg.lstsq(triangle, orthonormal.T @ step, rcond=None)[0]
+            coordinates.append([_finite(value) for value in at])
+            distances.append(_finite(float(np.linalg.norm(step - spanned @ at))))
+        shares = [_finite(self._share(direction)) for direction in directions]
+        return {"explained_variance_ratio": shares, "coordinates": coordinates, "off_plane": distances}
+
+    def _centred(self, tensor: int) -> Float64[np.ndarray, "checkpoints entries"]:
+        """The differences in one tensor, with their mean taken off."""
+        places = np.stack([place[tensor].ravel() for place in self._places]).astype(np.float64)
+        steps = places - self._origin[tensor].ravel()
+        return steps - steps.mean(axis=0)
+
+    def _gram(self) -> Float64[np.ndarray, "checkpoints checkpoints"]:
+        """The inner products of the centred differences, over the tensors that the variance is of."""
+        total = np.zeros((len(self._places), len(self._places)))
+        for tensor in self._varying:
+            centred = self._centred(tensor)
+            with np.errstate(invalid="ignore", over="ignore"):
+                total += centred @ centred.T
+        return total
+
+    def _direction(self, weights: Float64[np.ndarray, " checkpoints"]) -> list[np.ndarray]:
+        """The combination of the centred differences with these weights, at length one."""
+        parts = [
+            self._centred(tensor).T @ weights if tensor in self._varying else np.zeros(array.size)
+            for tensor, array in enumerate(self._origin)
+        ]
+        return unit_direction(parts, self._origin)
+
+    def _share(self, direction: Sequence[np.ndarray]) -> float:
+        along, total, square = np.zeros(len(self._places)), 0.0, 0.0
+        for tensor in self._varying:
+            centred, part = self._centred(tensor), direction[tensor].ravel().astype(np.float64)
+            along += centred @ part
+            total += float((centred * centred).sum())
+        for tensor in self._floating:
+            part = direction[tensor].ravel().astype(np.float64)
+            square += float(part @ part)
+        return float(along @ along) / (square * total) if square * total else np.nan
+
+    def _flat(self, arrays: Sequence[np.ndarray]) -> Float64[np.ndarray, " entries"]:
+        return np.concatenate([arrays[tensor].ravel() for tensor in self._floating]).astype(np.float64)
+
+
+def _arrays(module: nn.Module, normalisation: Normalisation) -> list[np.ndarray]:
+    return [tensor.detach().numpy() for tensor in moved_tensors(module, normalisation).values()]
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
