@@ -1,0 +1,9 @@
+"""The families of architectures that there are, in the order in which a file is tried. A new one is added to `FAMILIES`."""
+
+from landscape_core.catalogue.families.perceptrons import Perceptrons
+from landscape_core.catalogue.families.three_stage_resnets import ThreeStageResNets
+from landscape_core.catalogue.family import Family
+
+__all__ = ["FAMILIES"]
+
+FAMILIES: tuple[Family, ...] = (ThreeStageResNets(), Perceptrons())
