@@ -185,6 +185,8 @@ class NamedFamily(Family):
             InvalidRequest: It does not; the text says what differs.
         """
         count, words = differences(self.layout(spec, options, shapes).tensors, shapes)
+        if not count and (empty := [name for name, shape in shapes.items() if 0 in shape]):
+            count, words = len(empty), f"{listed(empty)} has no elements"
         if count:
             raise InvalidRequest(f"The checkpoint does not fit {spec}: {words}.", field="architecture")
         channels, classes = self.ends(shapes)
