@@ -1,5 +1,6 @@
 """The families of architectures that there are, in the order in which a file is tried. A new one is added to `FAMILIES`."""
 
+from landscape_core.catalogue.families.convnets import Convnets
 from landscape_core.catalogue.families.densenets import DenseNets
 from landscape_core.catalogue.families.four_stage_resnets import FourStageResNets
 from landscape_core.catalogue.families.perceptrons import Perceptrons
@@ -10,4 +11,7 @@ from landscape_core.catalogue.family import Family
 
 __all__ = ["FAMILIES"]
 
-FAMILIES: tuple[Family, ...] = (ThreeStageResNets(), FourStageResNets(), Vgg(), DenseNets(), UvaResNets(), Perceptrons())
+FAMILIES: tuple[Family, ...] = (
+    *(ThreeStageResNets(), FourStageResNets(), Vgg(), DenseNets(), UvaResNets()),
+    *(Convnets(), Perceptrons()),
+)

@@ -11,7 +11,7 @@ from torch import nn
 from landscape_core.catalogue import Candidate, fit, resolve
 from landscape_core.catalogue.family import COUNTER, Options, Shapes
 from landscape_core.catalogue.networks import family_of
-from landscape_core.compute.architectures import densenet, four_stage_resnet, mlp, resnet, uva_resnet, vgg
+from landscape_core.compute.architectures import convnet, densenet, four_stage_resnet, mlp, resnet, uva_resnet, vgg
 from landscape_core.compute.architectures.mlp import Perceptron
 from landscape_core.compute.architectures.resnet import CifarResNet
 from landscape_core.requests import ArchitectureSpec
@@ -21,6 +21,7 @@ __all__ = ["BUILDERS", "CifarResNet", "Perceptron", "build", "load"]
 Builder = Callable[[Candidate, Options, Shapes], nn.Module]
 
 BUILDERS: dict[str, Builder] = {
+    "convnets": convnet.build,
     "densenets": densenet.build,
     "four_stage_resnets": four_stage_resnet.build,
     "perceptrons": mlp.build,

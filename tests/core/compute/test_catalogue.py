@@ -100,7 +100,7 @@ def test_chains_of_affine_layers_whatever_they_are_called(shapes, widths):
         ({"a.weight": (5, 4), "a.bias": (6,)}, "a.bias has shape (6,), but a.weight gives 5 numbers"),
         ({"a.weight": (5, 4), "scale": (5,)}, "scale belongs to no layer"),
         ({"a": (5,)}, "no weight of 2 dimensions"),
-        ({"conv.weight": (8, 3, 3, 3), "fc.weight": (10, 8)}, "conv.weight (8, 3, 3, 3), fc.weight (10, 8)"),
+        ({"conv.weight": (8, 3, 3, 3, 3), "fc.weight": (10, 8)}, "conv.weight (8, 3, 3, 3, 3), fc.weight (10, 8)"),
         ({"a.weight": (0, 4)}, "no elements"),
         ({"": (5, 4), "weird": ()}, "there are resnet20|32|44|50_16|56|110[_noshort], wrn"),
     ],
