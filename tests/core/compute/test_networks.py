@@ -3,6 +3,8 @@ against a plain implementation in float64."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -57,6 +59,17 @@ def random_tensors(shapes: Shapes, seed: int = 0) -> dict[str, np.ndarray]:
 def test_every_name_of_the_original_code_is_known():
     assert {entry.name for entry in architectures()} >= ORIGINAL
     assert set(BUILDERS) == {family.key for family in FAMILIES}
+
+
+def test_the_readme_lists_every_network_and_option():
+    text = (Path(__file__).parents[3] / "README.md").read_text()
+    rows = text[text.index("## What it knows") : text.index("| data set |")]
+    for entry in architectures():
+        assert f"`{entry.name}`" in rows
+        assert [option for option in entry.options if f"`{option}" not in rows] == []
+        if entry.name in {"convnet", "mlp"}:
+            listed = {value for values in entry.options.values() for value in values}
+            assert {value for value in listed if f"`{value}`" not in rows and f"={value}`" not in rows} == set()
 
 
 @pytest.mark.parametrize("name", NAMES)
