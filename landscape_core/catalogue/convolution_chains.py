@@ -10,7 +10,7 @@ from landscape_core.catalogue.family import COUNTER, Shapes, listed
 from landscape_core.errors import InvalidRequest
 from landscape_core.requests import Message
 
-MAX_MODULES = 256
+MAX_MODULES = 128
 STATISTICS = ("running_mean", "running_var")
 
 Modules = dict[str, dict[str, tuple[int, ...]]]
@@ -55,6 +55,27 @@ class ConvolutionChain(Message):
     def places(self) -> int:
         """How many places of the last feature map the first affine layer takes: rows times columns."""
         return self.affine[0].inputs // self.convolutions[-1].outputs
+
+
+def followed_by_more(chain: ConvolutionChain) -> set[int]:
+    """Which convolutions are followed by more modules without tensors than others, as the numbers in their names tell.
+
+    In a `torch.nn.Sequential`, an activation takes a number and a pooling another: after `0` (convolution), `1` (batch norm)
+    and `2` (activation), a convolution called `4` tells of a pooling. Empty where names have no such numbers, or tell of no
+    difference.
+    """
+    steps = []
+    for before, after in pairwise(chain.convolutions):
+        last, following = (_prefix_and_number(name) for name in (before.norm or before.name, after.name))
+        if last is None or following is None or last[0] != following[0]:
+            return set()
+        steps.append(following[1] - last[1])
+    return {index for index, step in enumerate(steps) if step > min(steps)}
+
+
+def _prefix_and_number(name: str) -> tuple[str, int] | None:
+    found = re.fullmatch(r"(.*?)([0-9]{1,9})", name)
+    return None if found is None else (found[1], int(found[2]))
 
 
 def convolution_chain(shapes: Shapes) -> ConvolutionChain:

@@ -4,8 +4,8 @@ Shapes say nothing of activation, pooling, strides and padding, so these are opt
 
 * activation=relu|tanh|…: after every layer but the last.
 * pool=max|average|none, pool_size=2|3|4|5, pool_stride=size|1|2|3: the pooling, without padding.
-* pool_after=each|last|wider|second: after each convolution, after the last alone, after the last and those that the next one
-  widens, or after every second one.
+* pool_after=each|last|wider|second|gaps: after each convolution, after the last alone, after the last and those that the next
+  one widens, after every second one, or after the last and those where the numbers in the names leave room for it.
 * stride=1|2 of every convolution.
 * padding=none|half|first: of every convolution none, or half its kernel on each side (rounded down), or the latter for the
   first convolution alone.
@@ -17,10 +17,11 @@ Shapes say nothing of activation, pooling, strides and padding, so these are opt
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from itertools import pairwise
 from typing import NamedTuple
 
-from landscape_core.catalogue.convolution_chains import ConvolutionChain
+from landscape_core.catalogue.convolution_chains import ConvolutionChain, followed_by_more
 from landscape_core.catalogue.family import ACTIVATIONS, Options
 
 OPTIONS = {
@@ -28,7 +29,7 @@ OPTIONS = {
     "pool": ["max", "average", "none"],
     "pool_size": ["2", "3", "4", "5"],
     "pool_stride": ["size", "1", "2", "3"],
-    "pool_after": ["each", "last", "wider", "second"],
+    "pool_after": ["each", "last", "wider", "second", "gaps"],
     "stride": ["1", "2"],
     "padding": ["none", "half", "first"],
     "norm": ["before", "after"],
@@ -87,6 +88,8 @@ def _pooled(chain: ConvolutionChain, options: Options) -> set[int]:
         return {*widened, last}
     if after == "last":
         return {last}
+    if after == "gaps":
+        return {*followed_by_more(chain), last}
     return set(range(0 if after == "each" else 1, last + 1, 1 if after == "each" else 2))
 
 
@@ -122,5 +125,12 @@ def usual_size(chain: ConvolutionChain, options: Options) -> int | None:
 
 
 def any_size(chain: ConvolutionChain, options: Options) -> int | None:
-    """The least height and width of square images that the chain takes with these options; None if there is none."""
-    return next((size for size in range(1, MAX_SIZE + 1) if takes(chain, options, (size, size))), None)
+    """The least height and width of square images that the chain takes with these options; None if there is none.
+
+    A larger image never gives fewer places, so that halving intervals finds it.
+    """
+    steps, sizes = geometry(chain, options), range(1, MAX_SIZE + 1)
+    averages = options["head"] == "average"
+    measure, wanted = (min, math.isqrt(chain.places)) if averages else (math.prod, chain.places)
+    found = bisect_left(sizes, wanted, key=lambda size: measure(feature_map(steps, (size, size)) or (0,)))
+    return next((size for size in sizes[found : found + 1] if takes(chain, options, (size, size))), None)

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator
 from itertools import product
 
-from landscape_core.catalogue.convolution_chains import ConvolutionChain, convolution_chain
+from landscape_core.catalogue.convolution_chains import ConvolutionChain, convolution_chain, followed_by_more
 from landscape_core.catalogue.convolution_geometry import (
     DEFAULTS,
     MAX_SIZE,
@@ -91,16 +91,20 @@ class Convnets(Family):
         return (first.model_copy(update={"note": note}), *others)
 
     def _guesses(self, chain: ConvolutionChain, shapes: Shapes) -> list[Candidate]:
-        """The plainest choices of different geometry, then the first of them with average pooling."""
-        ranked = []
+        """The plainest choices of different geometry, then the first of them with average pooling.
+
+        Where the numbers in the layers' names tell after which ones pooling stands, choices that say so come first.
+        """
+        told, ranked = bool(followed_by_more(chain)), []
         for position, chosen in enumerate(_choices(chain)):
             size = usual_size(chain, DEFAULTS | chosen)
             if size is not None:
-                ranked.append((usual_sizes(chain).index(size), len(chosen), position, chosen))
+                heeded = not told or chosen.get("pool_after") == "gaps"
+                ranked.append((not heeded, usual_sizes(chain).index(size), len(chosen), position, chosen))
         if not ranked and any_size(chain, DEFAULTS) is not None:
-            ranked.append((0, 0, 0, {}))
+            ranked.append((told, 0, 0, 0, {}))
         found: dict[tuple[tuple[Step, ...], str], dict[str, str]] = {}
-        for *_, chosen in sorted(ranked, key=lambda item: item[:3]):
+        for *_, chosen in sorted(ranked, key=lambda item: item[:4]):
             options = DEFAULTS | chosen
             found.setdefault((geometry(chain, options), options["head"]), chosen)
         plainest = list(found.values())[:MOST_CANDIDATES]
@@ -149,6 +153,8 @@ def _choices(chain: ConvolutionChain) -> Iterator[dict[str, str]]:
         options = dict(zip(names, values, strict=True))
         chosen = {name: value for name, value in options.items() if value != DEFAULTS[name]}
         if options["pool"] == "average":  # as max: shapes cannot tell them apart
+            continue
+        if options["pool_after"] == "gaps" and not followed_by_more(chain):
             continue
         if options["pool"] == "none" and any(name.startswith("pool_") for name in chosen):
             continue

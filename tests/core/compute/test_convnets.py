@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
 from landscape_core.catalogue import check_request, explain_no_match, fit, macs_per_example, match
+from landscape_core.catalogue.convolution_chains import convolution_chain
+from landscape_core.catalogue.convolution_geometry import OPTIONS, feature_map, geometry
 from landscape_core.catalogue.data import DatasetFacts
 from landscape_core.compute import Evaluator, Examples, build, compute_surface, load
 from landscape_core.errors import InvalidRequest
@@ -93,7 +99,36 @@ def pooled_where_it_widens() -> nn.Sequential:
     return fresh(*layers, nn.Flatten(), nn.Linear(6 * 64, 10))
 
 
+def vgg11(*, norms: bool = True) -> nn.Module:
+    """Poolings after the convolutions 1, 2, 4, 6 and 8, where widths alone do not tell of them."""
+    layers: list[nn.Module] = []
+    widths = (3, 4, 8, 12, 12, 16, 16, 16, 16)
+    for index, (before, width) in enumerate(pairwise(widths), start=1):
+        norm = [nn.BatchNorm2d(width)] if norms else []
+        layers += [
+            nn.Conv2d(before, width, 3, padding=1),
+            *norm,
+            nn.ReLU(),
+            *([nn.MaxPool2d(2)] if index in {1, 2, 4, 6, 8} else []),
+        ]
+    return Named(fresh(*layers), fresh(nn.Linear(16, 10)))
+
+
+class Named(nn.Module):
+    def __init__(self, features: nn.Module, classifier: nn.Module) -> None:
+        super().__init__()
+        self.features, self.classifier = features, classifier
+        self.eval()
+
+    def __getitem__(self, index: int) -> nn.Module:
+        return self.features[index]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.classifier(self.features(x).flatten(1))
+
+
 NETWORKS = {
+    "convnet:padding=half,pool_after=gaps": (vgg11, 32),
     "convnet": (lenet, 32),
     "convnet:activation=tanh,padding=half": (padded_with_norms, 32),
     "convnet:pool_after=last": (pooled_at_the_end, 28),
@@ -139,6 +174,8 @@ def test_a_network_of_torch_s_own_modules_is_built_again(text, tmp_path):
         (padded_with_norms, "convnet:padding=half"),
         (pooled_at_the_end, "convnet:pool_after=last"),
         (averaged, "convnet:head=average"),
+        (vgg11, "convnet:padding=half,pool_after=gaps"),
+        (lambda: vgg11(norms=False), "convnet:padding=half,pool_after=gaps"),
     ],
 )
 def test_what_shapes_leave_open_is_guessed_from_the_usual_sizes_of_images(make, guessed):
@@ -179,6 +216,32 @@ def test_layers_and_batch_norms_are_put_together_by_their_turn():
     ]
 
 
+@settings(max_examples=25, deadline=None)
+@given(
+    widths=st.lists(st.integers(1, 5), min_size=2, max_size=5),
+    kernel=st.integers(1, 4),
+    places=st.integers(1, 12),
+    options=st.fixed_dictionaries({name: st.sampled_from(values) for name, values in OPTIONS.items()}),
+)
+def test_whatever_fits_can_be_computed_and_costs_what_it_says(widths, kernel, places, options):
+    shapes = {f"c{i}.weight": (b, a, kernel, kernel) for i, (a, b) in enumerate(pairwise(widths))}
+    shapes |= {"fc.weight": (7, widths[-1] * places)}
+    spec, counted = ArchitectureSpec(name="convnet", options=options), []
+    try:
+        found = fit(spec, shapes)
+    except InvalidRequest:
+        sizes = [feature_map(geometry(convolution_chain(shapes), options), (size, size)) for size in range(1, 70)]
+        assert options["head"] == "average" or all(size is None or size[0] * size[1] != places for size in sizes)
+        return
+    with torch.device("meta"):
+        module = build(spec, shapes)
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            layer.register_forward_hook(lambda layer, _, out: counted.append(out.numel() * layer.weight[0].numel()))
+    assert module(torch.empty(1, *found.input_shape, device="meta")).shape == (1, 7)
+    assert macs_per_example(spec, shapes, found.input_shape) == sum(counted)
+
+
 CONV, FC = {"conv.weight": (4, 1, 3, 3)}, {"fc.weight": (10, 36)}
 
 
@@ -208,7 +271,7 @@ CONV, FC = {"conv.weight": (4, 1, 3, 3)}, {"fc.weight": (10, 36)}
             {"conv.weight": (4, 1, 3, 3), "fc.weight": (10, 4 * 3_000_000)},
             "takes 3000000 places of 4 channels, which no square image",
         ),
-        ({f"c{i}.weight": (4, 4, 1, 1) for i in range(300)} | FC, "it has 301 layers and batch norms, more than 256"),
+        ({f"c{i}.weight": (4, 4, 1, 1) for i in range(300)} | FC, "it has 301 layers and batch norms, more than 128"),
     ],
 )
 def test_what_is_no_chain_is_explained_in_a_sentence(shapes, words):
