@@ -27,6 +27,9 @@ COUNTER = "num_batches_tracked"
 NEAR = 0.25
 """The least share of a file's tensors that a network must have for it to be named as the nearest."""
 
+DAMAGED = 0.5
+"""The least share at which a file is rather a damaged or unusual form of that network than one to be guessed at."""
+
 
 class ArchitectureEntry(Message):
     """One catalogued architecture. `options` lists the values of each option, the default first."""
@@ -60,10 +63,13 @@ class Family(ABC):
     Attributes:
         key: What `compute.architectures` knows its builder by.
         summary: All its names, in short, for a sentence that lists what there is.
+        guesses: Whether it offers networks of which tensors do not tell enough, so that a damaged file of a known one is not
+            taken for one of them.
     """
 
     key: ClassVar[str]
     summary: ClassVar[str]
+    guesses: ClassVar[bool] = False
 
     @abstractmethod
     def entries(self) -> list[ArchitectureEntry]:

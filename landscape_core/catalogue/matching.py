@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from landscape_core.catalogue.families import FAMILIES
-from landscape_core.catalogue.family import Candidate, Shapes, listed
+from landscape_core.catalogue.family import DAMAGED, Candidate, Shapes, listed
 from landscape_core.catalogue.networks import family_of, known_names, resolve
 from landscape_core.requests import ArchitectureSpec
 
@@ -26,7 +26,8 @@ def match(shapes: Shapes, filename: str = "") -> tuple[Candidate, ...]:
     """The architectures that fit a file's tensors exactly, best first; empty if none does.
 
     Where tensors cannot tell two networks apart (as ResNets with parameter-free shortcuts from those with none), all are
-    given, and the note says how they differ and which was put first.
+    given, and the note says how they differ and which was put first. Nothing is guessed about a file that nearly fits a
+    network known by name.
 
     Args:
         shapes: The file's names (container and prefixes removed) and shapes, in the file's order.
@@ -36,7 +37,17 @@ def match(shapes: Shapes, filename: str = "") -> tuple[Candidate, ...]:
         >>> [str(c.architecture) for c in match({"fc1.weight": (5, 4), "fc2.weight": (3, 5)})]
         ['mlp']
     """
-    return next((found for family in FAMILIES if (found := family.match(shapes, filename))), ())
+    for family in FAMILIES:
+        found = family.match(shapes, filename)
+        if found and not (family.guesses and _is_nearly_known(shapes)):
+            return found
+    return ()
+
+
+def _is_nearly_known(shapes: Shapes) -> bool:
+    """Whether at least half of the file's tensors are those of a network that is no guess."""
+    near = [family.near_miss(shapes) for family in FAMILIES if not family.guesses]
+    return any(found is not None and found[0] >= DAMAGED for found in near)
 
 
 def explain_no_match(shapes: Shapes) -> str:

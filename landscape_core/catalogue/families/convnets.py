@@ -34,6 +34,7 @@ class Convnets(Family):
 
     key = "convnets"
     summary = "convnet"
+    guesses = True
 
     def entries(self) -> list[ArchitectureEntry]:
         """The one there is."""

@@ -16,6 +16,7 @@ from landscape_core.catalogue import check_request, explain_no_match, fit, macs_
 from landscape_core.catalogue.convolution_chains import convolution_chain
 from landscape_core.catalogue.convolution_geometry import OPTIONS, feature_map, geometry
 from landscape_core.catalogue.data import DatasetFacts
+from landscape_core.catalogue.families.three_stage_resnets import resnet_tensors
 from landscape_core.compute import Evaluator, Examples, build, compute_surface, load
 from landscape_core.errors import InvalidRequest
 from landscape_core.reading import read_checkpoint
@@ -188,6 +189,29 @@ def test_what_shapes_leave_open_is_guessed_from_the_usual_sizes_of_images(make, 
         )
         assert "pool=average" in str(found[-1].architecture)
         assert len({str(candidate.architecture) for candidate in found}) == len(found) <= 7
+
+
+def test_the_numbers_of_torchvision_s_vgg16_tell_where_it_pools():
+    shapes, index, before = {}, 0, 3
+    for width in (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0):
+        if width:
+            shapes |= {f"features.{index}.weight": (width, before, 3, 3), f"features.{index}.bias": (width,)}
+            before, index = width, index + 1
+        index += 1
+    for index, (before, width) in zip((0, 3, 6), ((25088, 4096), (4096, 4096), (4096, 1000)), strict=True):
+        shapes |= {f"classifier.{index}.weight": (width, before), f"classifier.{index}.bias": (width,)}
+    first = match(shapes)[0]
+    assert (str(first.architecture), first.input_shape) == ("convnet:padding=half,pool_after=gaps", (3, 224, 224))
+    assert macs_per_example(first.architecture, shapes, (3, 224, 224)) == 15_470_264_320  # as published: 15.5 billion
+
+
+def test_a_damaged_network_that_is_known_is_not_guessed_at():
+    """Without one of its blocks, a network without shortcuts is still a chain of convolutions, but one that halves by strides."""
+    shapes = resnet_tensors(20, conv_shortcuts=False, channels=3, classes=10)
+    shapes = {name: shape for name, shape in shapes.items() if not name.startswith("layer2.2.")}
+    assert match(shapes, "resnet20_noshort.t7") == ()
+    assert "the file lacks layer2.2.conv1.weight" in explain_no_match(shapes)
+    fit(ArchitectureSpec.parse("convnet:head=average,padding=half,pool=none"), shapes)
 
 
 def test_layers_and_batch_norms_are_put_together_by_their_turn():
