@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
-from landscape_core.catalogue import check_request, explain_no_match, fit, macs_per_example, match
+from landscape_core.catalogue import canonical, check_request, explain_no_match, fit, macs_per_example, match
 from landscape_core.catalogue.convolution_chains import convolution_chain
 from landscape_core.catalogue.convolution_geometry import OPTIONS, feature_map, geometry
 from landscape_core.catalogue.data import DatasetFacts
@@ -184,6 +184,7 @@ def test_what_shapes_leave_open_is_guessed_from_the_usual_sizes_of_images(make, 
     for order in (list(shapes), sorted(shapes)):  # as torch writes a file, and as safetensors does
         found = match({name: shapes[name] for name in order})
         assert str(found[0].architecture) == guessed
+        assert all(canonical(ArchitectureSpec.parse(str(c.architecture))) == c.architecture for c in found)
         assert (
             f"The file does not say activation, pooling, strides and padding: {guessed} was put first because" in found[0].note
         )
