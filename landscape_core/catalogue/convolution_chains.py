@@ -123,7 +123,8 @@ def _is_norm(parts: Mapping[str, tuple[int, ...]]) -> bool:
 
 def _by_number(name: str) -> list[tuple[bool, int, str]]:
     """Sorts `features.10` after `features.2`."""
-    return [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.split(r"([0-9]{1,9})", name)]
+    parts = re.split(r"([0-9]{1,9})", name)  # numbers at every second place
+    return [(index % 2 == 1, int(part) if index % 2 else 0, part) for index, part in enumerate(parts)]
 
 
 def _not_a_chain_at_all(modules: Modules, shapes: Shapes) -> str | None:

@@ -32,7 +32,7 @@ class ResNetForm(NamedTuple):
 
 def resnet_form(name: str) -> ResNetForm | None:
     """What the name of a three-stage ResNet says; None if it is none."""
-    wide = re.fullmatch(r"wrn(\d+)_([1-9]\d?)(_noshort)?", name)
+    wide = re.fullmatch(r"wrn([0-9]{2,3})_([1-9][0-9]?)(_noshort)?", name)
     if wide is not None:
         form = ResNetForm(int(wide[1]), int(wide[2]), wide[3] is None)
         return form if form.depth in WIDE_DEPTHS and 2 <= form.widening <= MAX_WIDENING else None

@@ -309,6 +309,12 @@ def test_what_is_no_chain_is_explained_in_a_sentence(shapes, words):
     assert words in str(caught.value)
 
 
+def test_names_may_have_any_character():
+    shapes = {"²٣.weight": (4, 1, 3, 3), "é.0²..weight": (4, 4, 3, 3), "fc.weight": (10, 36)}
+    for order in (list(shapes), sorted(shapes)):
+        assert match({name: shapes[name] for name in order}) != ()
+
+
 def test_convolutions_without_an_affine_layer_are_no_convnet():
     with pytest.raises(InvalidRequest, match="it has no affine layer"):
         fit(ArchitectureSpec(name="convnet"), CONV)

@@ -168,7 +168,7 @@ def test_wide_networks_of_any_widening_are_known_by_name_and_file():
     shapes = shapes_of(ArchitectureSpec(name="wrn110_5_noshort"))
     (found,) = match(shapes)
     assert str(found.architecture) == "wrn110_5_noshort"
-    for name in ("wrn56_1", "wrn56_33", "wrn57_2", "wrn56_02", "resnet50_16_16"):
+    for name in ("wrn56_1", "wrn56_33", "wrn57_2", "wrn56_02", "wrn٥٦_2", "resnet50_16_16"):
         with pytest.raises(InvalidRequest, match="There is no architecture"):
             resolve(ArchitectureSpec(name=name))
 
