@@ -133,8 +133,8 @@ class Material:
         if own:
             if request.plane.is_derived:
                 raise InvalidRequest(
-                    "Directions towards other checkpoints, of a run or of the Hessian are for catalogued networks; give a network "
-                    "of your own random:SEED or file:DIRECTIONS.h5.",
+                    "Directions towards other checkpoints, of a run or of the Hessian are for catalogued networks; "
+                    "give a network of your own random:SEED or file:DIRECTIONS.h5.",
                     field="plane",
                 )
             check_data(request, self.examples.facts)

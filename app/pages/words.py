@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from landscape_core.catalogue.networks import resnet_depth
 from landscape_core.requests import (
     Axis,
     DirectionSpec,
@@ -115,10 +114,10 @@ def axis(spec: Axis) -> str:
 def network(name: str, options: Mapping[str, object]) -> str:
     """An architecture with what distinguishes it: `resnet56 (conv shortcuts)`."""
     kinds = {"conv": "conv shortcuts", "A": "parameter-free shortcuts, option A"}
-    if resnet_depth(name) is not None:
+    if name.startswith(("resnet", "wrn")):
         kind = "no shortcuts" if name.endswith("_noshort") else kinds.get(str(options.get("shortcut", "conv")), "")
         return f"{name} ({kind})" if kind else name
-    known = ", ".join(str(value) for value in options.values())
+    known = ", ".join(str(v) if k == "activation" else f"{k.replace('_', ' ')} {v}" for k, v in options.items())
     return f"{name} ({known})" if known else name
 
 

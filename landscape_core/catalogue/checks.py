@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from landscape_core.catalogue.data import DatasetFacts, standardisation
-from landscape_core.catalogue.matching import fit
-from landscape_core.catalogue.networks import COUNTER, Candidate, Shapes
+from landscape_core.catalogue.family import COUNTER, Candidate, Shapes
+from landscape_core.catalogue.matching import fit, size_problem
 from landscape_core.errors import InvalidRequest
 from landscape_core.plane import MAX_HESSIAN_PARAMETERS, MAX_RUN_VALUES
 from landscape_core.requests import (
@@ -37,6 +37,7 @@ def check_request(request: SurfaceRequest, shapes: Shapes, dataset: DatasetFacts
     candidate = fit(request.architecture, shapes)
     check_data(request, dataset)
     _check_shape(request.architecture, candidate, dataset)
+    _check_size(request.architecture, shapes, dataset)
     if dataset.classes > candidate.classes:
         raise InvalidRequest(
             f"{dataset.title} has {dataset.classes} classes, but this {request.architecture.name} has {candidate.classes} "
@@ -121,11 +122,11 @@ def _check_examples(request: SurfaceRequest, dataset: DatasetFacts) -> None:
 
 def _check_shape(architecture: ArchitectureSpec, candidate: Candidate, dataset: DatasetFacts) -> None:
     name, shape = architecture.name, dataset.shape
-    if name == "mlp":
+    if len(candidate.input_shape) == 1:
         takes, has = candidate.input_shape[0], math.prod(shape)
         if takes != has:
             raise InvalidRequest(
-                f"This mlp takes {takes:,} numbers per example, but {dataset.title} has {has:,} ({_times(shape)}); "
+                f"This {name} takes {takes:,} numbers per example, but {dataset.title} has {has:,} ({_times(shape)}); "
                 "choose the data set that the network was trained on.",
                 field="data.dataset",
             )
@@ -142,6 +143,15 @@ def _check_shape(architecture: ArchitectureSpec, candidate: Candidate, dataset: 
             "choose the data set that the network was trained on.",
             field="data.dataset",
         )
+
+
+def _check_size(architecture: ArchitectureSpec, shapes: Shapes, dataset: DatasetFacts) -> None:
+    if len(dataset.shape) != 3:
+        return
+    height, width = dataset.shape[1:]
+    problem = size_problem(architecture, shapes, height, width)
+    if problem is not None:
+        raise InvalidRequest(f"{dataset.title} has images of {height} x {width}, {problem}.", field="data.dataset")
 
 
 def _check_preprocessing(preprocessing: str | Standardisation, dataset: DatasetFacts) -> None:

@@ -177,7 +177,11 @@ def test_numbers_in_words():
     ]
     assert words.network("resnet56", {}) == "resnet56 (conv shortcuts)"
     assert words.network("resnet20_noshort", {}) == "resnet20_noshort (no shortcuts)"
+    assert words.network("wrn56_8", {}) == "wrn56_8 (conv shortcuts)"
+    assert words.network("wrn56_8_noshort", {}) == "wrn56_8_noshort (no shortcuts)"
+    assert words.network("densenet121", {}) == "densenet121"
     assert words.network("mlp", {"activation": "tanh"}) == "mlp (tanh)"
+    assert words.network("convnet", {"activation": "tanh", "pool_size": 3}) == "convnet (tanh, pool size 3)"
 
 
 def test_titles_say_what_is_measured():

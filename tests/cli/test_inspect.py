@@ -24,6 +24,7 @@ class TestReferenceCheckpoints:
             ("paper_checkpoints/resnet56.t7", "resnet56", 287),
             ("paper_checkpoints/resnet56_noshort.t7", "resnet56_noshort", 277),
             ("checkpoints/resnet20-12fca82f.th", "resnet20:shortcut=A", 97),
+            ("checkpoints/uva_resnet_lightning.ckpt", "uva_resnet", 120),
             ("golden_surfaces/mnist_mlp_784_128_10_ce.pt", "mlp", 4),
         ],
     )

@@ -197,7 +197,7 @@ def test_a_checkpoint_that_fits_no_architecture(tmp_path, refused):
     from safetensors.numpy import load_file, save_file
 
     tensors = load_file(odd)
-    save_file({"conv.weight": np.zeros((4, 3, 3, 3), np.float32), **tensors}, odd)
+    save_file({"conv.weight": np.zeros((4, 3, 3, 3, 3), np.float32), **tensors}, odd)
     assert "No catalogued architecture" in refused("compute", odd, *SAMPLE, "--out", tmp_path / "a.npz")
 
 

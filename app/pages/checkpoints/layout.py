@@ -133,7 +133,9 @@ def verdict(candidates: Sequence[CandidateInfo]) -> Component:
         return dmc.Alert(text, color="orange", variant="light", icon=icon("info"))
     first, others = candidates[0], candidates[1:]
     sentence: list[Component | str] = ["This is ", html.Strong(words.network(first.name, first.options))]
-    for other in others:
+    if len(others) > 2:
+        sentence.append(f", or one of {len(others)} others that have these tensors too")
+    for other in others if len(others) <= 2 else ():
         sentence += [" or ", html.Strong(words.network(other.name, other.options))]
     shape = words.shape(first.input_shape)
     macs = f"{first.macs_per_example / 1e6:.3g} million multiply-adds an example"

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
 from torch import nn
 
-from landscape_core.catalogue.matching import differences, fit
-from landscape_core.catalogue.networks import COUNTER, Shapes, resnet_depth, resolve
-from landscape_core.catalogue.perceptrons import affine_layers
+from landscape_core.catalogue import Candidate, fit, resolve
+from landscape_core.catalogue.family import COUNTER, Options, Shapes, differences
+from landscape_core.catalogue.networks import family_of
+from landscape_core.compute.architectures import convnet, densenet, four_stage_resnet, mlp, resnet, uva_resnet, vgg
 from landscape_core.compute.architectures.mlp import Perceptron
 from landscape_core.compute.architectures.resnet import CifarResNet
 from landscape_core.errors import InvalidRequest
 from landscape_core.requests import ArchitectureSpec
 
-__all__ = ["CifarResNet", "Perceptron", "build", "load", "load_own"]
+__all__ = ["BUILDERS", "CifarResNet", "Perceptron", "build", "load", "load_own"]
+
+Builder = Callable[[Candidate, Options, Shapes], nn.Module]
+
+BUILDERS: dict[str, Builder] = {
+    "convnets": convnet.build,
+    "densenets": densenet.build,
+    "four_stage_resnets": four_stage_resnet.build,
+    "perceptrons": mlp.build,
+    "three_stage_resnets": resnet.build,
+    "uva_resnets": uva_resnet.build,
+    "vgg": vgg.build,
+}
+"""What builds the networks of each of the catalogue's families, by the family's key."""
 
 
 def build(spec: ArchitectureSpec, shapes: Shapes) -> nn.Module:
@@ -36,17 +50,7 @@ def build(spec: ArchitectureSpec, shapes: Shapes) -> nn.Module:
         torch.Size([2, 3])
     """
     candidate = fit(spec, shapes)
-    options = resolve(spec)
-    if spec.name == "mlp":
-        layers = affine_layers(shapes)
-        widths = [layers[0].inputs, *(layer.outputs for layer in layers)]
-        return Perceptron(widths, [layer.bias is not None for layer in layers], options["activation"]).eval()
-    found = resnet_depth(spec.name)
-    if found is None:
-        raise InvalidRequest(f"{spec.name} is catalogued but cannot be built.", field="architecture.name")
-    depth, has_shortcuts = found
-    shortcut = options["shortcut"] if has_shortcuts else None
-    return CifarResNet(depth, shortcut, candidate.input_shape[0], candidate.classes).eval()
+    return BUILDERS[family_of(spec.name).key](candidate, resolve(spec), shapes).eval()
 
 
 def load(spec: ArchitectureSpec, tensors: Mapping[str, np.ndarray]) -> nn.Module:

@@ -2,33 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
 
-from landscape_core.catalogue.networks import ACTIVATIONS
-
-
-def _identity(x: Tensor) -> Tensor:
-    return x
-
-
-_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": torch.relu,
-    "tanh": torch.tanh,
-    "sigmoid": torch.sigmoid,
-    "gelu": functional.gelu,
-    "elu": functional.elu,
-    "leaky_relu": functional.leaky_relu,
-    "silu": functional.silu,
-    "identity": _identity,
-}
-if set(_FUNCTIONS) != set(ACTIVATIONS):
-    raise AssertionError("the catalogue's activations are not those that can be built")
+from landscape_core.catalogue import Candidate, affine_layers
+from landscape_core.catalogue.family import Options, Shapes
+from landscape_core.compute.architectures.activations import FUNCTIONS
 
 
 class Perceptron(nn.Module):
@@ -44,7 +27,7 @@ class Perceptron(nn.Module):
         super().__init__()
         pairs = zip(widths[:-1], widths[1:], biases, strict=True)
         self.layers = nn.ModuleList(nn.Linear(before, after, bias=bias) for before, after, bias in pairs)
-        self.activation = _FUNCTIONS[activation]
+        self.activation = FUNCTIONS[activation]
 
     @property
     def first(self) -> nn.Linear:
@@ -60,3 +43,11 @@ class Perceptron(nn.Module):
         for layer in self.layers[1:]:
             out = layer(self.activation(out))
         return out
+
+
+def build(candidate: Candidate, options: Options, shapes: Shapes) -> Perceptron:
+    """The perceptron with the widths that the file's shapes give it."""
+    del candidate
+    layers = affine_layers(shapes)
+    widths = [layers[0].inputs, *(layer.outputs for layer in layers)]
+    return Perceptron(widths, [layer.bias is not None for layer in layers], options["activation"])

@@ -1,4 +1,4 @@
-"""The CIFAR ResNets (He et al. 2016, section 4.2) as the code of Li et al. 2018 builds them, with its names."""
+"""The CIFAR ResNets of three stages (He et al. 2016, section 4.2), also wide, as the code of Li et al. 2018 builds them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from landscape_core.catalogue.networks import RESNET_BLOCKS, RESNET_WIDTHS
+from landscape_core.catalogue import Candidate
+from landscape_core.catalogue.families.three_stage_resnets import RESNET_BLOCKS, RESNET_WIDTHS, resnet_form
+from landscape_core.catalogue.family import Options, Shapes
+from landscape_core.errors import InvalidRequest
 
 
 class SubsampledShortcut(nn.Module):
@@ -55,22 +58,23 @@ class CifarResNet(nn.Module):
     """A ResNet of 6 n + 2 layers for small images of any height and width.
 
     Args:
-        depth: 20, 32, 44, 56 or 110.
+        depth: 20, 32, 44, 50, 56 or 110.
         shortcut: `conv` (1 x 1 convolutions where the width changes), `A` (no parameters) or None (no shortcuts).
         channels: Channels of the input.
         classes: Outputs.
+        widening: How many times as many channels as usual.
     """
 
-    def __init__(self, depth: int, shortcut: str | None, channels: int, classes: int) -> None:
+    def __init__(self, depth: int, shortcut: str | None, channels: int, classes: int, widening: int = 1) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, RESNET_WIDTHS[0], 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(RESNET_WIDTHS[0])
-        before = RESNET_WIDTHS[0]
+        before = RESNET_WIDTHS[0] * widening
+        self.conv1 = nn.Conv2d(channels, before, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(before)
         for stage, width in enumerate(RESNET_WIDTHS, start=1):
             blocks = []
             for index in range(RESNET_BLOCKS[depth]):
-                blocks.append(Block(before, width, 2 if stage > 1 and index == 0 else 1, shortcut))
-                before = width
+                blocks.append(Block(before, width * widening, 2 if stage > 1 and index == 0 else 1, shortcut))
+                before = width * widening
             self.add_module(f"layer{stage}", nn.Sequential(*blocks))
         self.linear = nn.Linear(before, classes)
 
@@ -81,3 +85,18 @@ class CifarResNet(nn.Module):
             out = self.get_submodule(f"layer{stage}")(out)
         pooled = functional.avg_pool2d(out, (out.shape[2], out.shape[3]))
         return self.linear(torch.flatten(pooled, 1))
+
+
+def build(candidate: Candidate, options: Options, shapes: Shapes) -> CifarResNet:
+    """The network of the candidate's name.
+
+    Raises:
+        InvalidRequest: It is no three-stage ResNet.
+    """
+    del shapes
+    name = candidate.architecture.name
+    form = resnet_form(name)
+    if form is None:
+        raise InvalidRequest(f"{name} is no ResNet of three stages.", field="architecture.name")
+    shortcut = options.get("shortcut", "conv") if form.has_shortcuts else None
+    return CifarResNet(form.depth, shortcut, candidate.input_shape[0], candidate.classes, form.widening)

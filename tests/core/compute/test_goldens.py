@@ -47,20 +47,26 @@ def test_the_papers_network(weights, recorded, cifar, name, x, y, of):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
-def test_mnist_mlp_on_all_images(weights, recorded, arrays):
+@pytest.mark.timeout(2400)
+@pytest.mark.parametrize(
+    ("name", "loss", "most_undecided"),
+    [("mnist_mlp_784_128_10_ce", "cross_entropy", 2), ("mnist_cnn_margin", "multi_margin", 1)],
+)
+def test_mnist_on_all_images(weights, recorded, arrays, name, loss, most_undecided):
     """Loss within 1e-5 relative at all 225 cells, and the number of images classified rightly exact, but for images on the
-    boundary between two classes, where the order in which a processor adds decides. There are two in 13.5 million: image
-    45497 at (-1, -3/7), whose two largest outputs are 1.4e-6 apart, and image 23860 at (-1, 1/7), 2e-7 apart. The recording
-    counts both as right; exact arithmetic (float64) counts both as wrong."""
-    name = "golden_surfaces/mnist_mlp_784_128_10_ce"
-    golden, examples = recorded(name), Examples.from_arrays(*arrays("mnist/train_60000.npz"))
-    request = surface_request("mlp", axis(15), axis(15), preprocessing=HALF, from_file=True)
-    tensors = weights(f"{name}.pt")
+    boundary between two classes, where the order in which a processor adds decides. There are two in 13.5 million for the MLP:
+    image 45497 at (-1, -3/7), whose two largest outputs are 1.4e-6 apart, and image 23860 at (-1, 1/7), 2e-7 apart. The
+    recording counts both as right; exact arithmetic (float64) counts both as wrong. For the convolutional network there is
+    one, image 53186 at (0, 2/7), 5.5e-8 apart, which recording and exact arithmetic count as wrong."""
+    golden, examples = recorded(f"golden_surfaces/{name}"), Examples.from_arrays(*arrays("mnist/train_60000.npz"))
+    tensors = weights(f"golden_surfaces/{name}.pt")
+    found = match({key: array.shape for key, array in tensors.items()})[0]
+    architecture = str(found.architecture)
+    request = surface_request(architecture, axis(15), axis(15), preprocessing=HALF, loss=loss, from_file=True)
     surface = compute_surface(request, tensors, examples, golden)
     np.testing.assert_allclose(surface.loss, golden.loss, rtol=1e-5)
     difference = np.rint((surface.accuracy - golden.accuracy) * 600).astype(int)
-    assert np.count_nonzero(difference) <= 2
+    assert np.count_nonzero(difference) <= most_undecided
     for row, column in np.argwhere(difference):
         place = (surface.x[column], surface.y[row])
         assert abs(difference[row, column]) <= _undecided(request, tensors, examples, golden, place)
@@ -72,7 +78,9 @@ def _undecided(request, tensors, examples, golden, place) -> int:
     module = load(request.architecture, tensors).double()
     for parameter, x, y in zip(module.parameters(), golden.x, golden.y, strict=True):
         parameter.add_(place[0] * torch.from_numpy(x).double() + place[1] * torch.from_numpy(y).double())
-    outputs = module(prepare(examples, request.data)[0].double())
+    images = prepare(examples, request.data)[0].split(1000)
+    with torch.inference_mode():
+        outputs = torch.cat([module(batch.double()) for batch in images])
     largest = outputs.topk(2, dim=1).values
     return int(((largest[:, 0] - largest[:, 1]) / largest[:, 0].abs() < 5e-7).sum())
 

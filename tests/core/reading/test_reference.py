@@ -24,11 +24,11 @@ CHECKPOINTS = {
         {"best_prec1": 91.78},
         ["resnet20:shortcut=A"],
     ),
-    "checkpoints/uva_resnet_lightning.ckpt": ("torch legacy", "state_dict", "model.", 120, {"epoch": 162}, []),
+    "checkpoints/uva_resnet_lightning.ckpt": ("torch legacy", "state_dict", "model.", 120, {"epoch": 162}, ["uva_resnet"]),
     "fashion_mnist_checkpoints/mlp_sgd.tar": ("torch zip", "", "", 10, {}, ["mlp"]),
     "golden_surfaces/mnist_mlp_784_128_10_ce.pt": ("torch zip", "", "", 4, {}, ["mlp"]),
-    "golden_surfaces/mnist_cnn_margin.pt": ("torch zip", "", "", 6, {}, []),
-    "trajectory_mnist_cnn_margin/epoch_10.pt": ("torch zip", "", "", 6, {}, []),
+    "golden_surfaces/mnist_cnn_margin.pt": ("torch zip", "", "", 6, {}, ["convnet:pool_size=3"]),
+    "trajectory_mnist_cnn_margin/epoch_10.pt": ("torch zip", "", "", 6, {}, ["convnet:pool_size=3"]),
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 
-from landscape_core.catalogue.networks import Shapes, listed
+from landscape_core.catalogue.family import Shapes, listed
 from landscape_core.errors import InvalidRequest
 from landscape_core.requests import Message
 

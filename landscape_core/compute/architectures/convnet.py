@@ -1,0 +1,86 @@
+"""Plain convolutional networks: convolutions, then affine layers, each perhaps with batch norm."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from landscape_core.catalogue import Candidate
+from landscape_core.catalogue.convolution_chains import ChainLayer, ConvolutionChain, convolution_chain
+from landscape_core.catalogue.convolution_geometry import Window, geometry
+from landscape_core.catalogue.families.convnets import own_names
+from landscape_core.catalogue.family import Options, Shapes
+from landscape_core.compute.architectures.activations import FUNCTIONS
+
+
+class ConvNet(nn.Module):
+    """A chain of convolutions and affine layers, with an activation after each but the last.
+
+    Its modules are registered in the order that the chain gives, so that `parameters()` is in the order of direction files.
+
+    Args:
+        chain: The layers.
+        options: Values of all of the catalogue's options.
+    """
+
+    def __init__(self, chain: ConvolutionChain, options: Options) -> None:
+        super().__init__()
+        self._chain, self._names = chain, own_names(chain)
+        self._steps = geometry(chain, options)
+        layers = {layer.name: layer for layer in chain.layers}
+        windows = {layer.name: step.convolution for layer, step in zip(chain.convolutions, self._steps, strict=True)}
+        norms = {layer.norm: layer for layer in chain.layers}
+        for name in chain.order:
+            module = _layer(layers[name], windows.get(name)) if name in layers else _norm(norms[name])
+            self.add_module(self._names[name], module)
+        self._activation = FUNCTIONS[options["activation"]]
+        self._averages_pool, self._norm_first = options["pool"] == "average", options["norm"] == "before"
+        self._side = math.isqrt(chain.places) if options["head"] == "average" else None
+
+    def forward(self, x: Float[Tensor, "n channels h w"]) -> Float[Tensor, "n classes"]:
+        """The outputs of the last layer."""
+        for layer, step in zip(self._chain.convolutions, self._steps, strict=True):
+            x = self._activated(layer, x)
+            if step.pool is not None:
+                pool = functional.avg_pool2d if self._averages_pool else functional.max_pool2d
+                x = pool(x, step.pool.size, step.pool.stride)
+        if self._side is not None:
+            x = functional.adaptive_avg_pool2d(x, self._side)
+        x = torch.flatten(x, 1)
+        *hidden, last = self._chain.affine
+        for layer in hidden:
+            x = self._activated(layer, x)
+        x = self._module(last.name)(x)
+        return x if last.norm is None else self._module(last.norm)(x)
+
+    def _activated(self, layer: ChainLayer, x: Tensor) -> Tensor:
+        x = self._module(layer.name)(x)
+        if layer.norm is None:
+            return self._activation(x)
+        norm = self._module(layer.norm)
+        return self._activation(norm(x)) if self._norm_first else norm(self._activation(x))
+
+    def _module(self, name: str) -> nn.Module:
+        return self.get_submodule(self._names[name])
+
+
+def _layer(layer: ChainLayer, window: Window | None) -> nn.Module:
+    if window is None:
+        return nn.Linear(layer.inputs, layer.outputs, bias=layer.bias)
+    size, stride, padding = window
+    return nn.Conv2d(layer.inputs, layer.outputs, size, stride=stride, padding=padding, bias=layer.bias)
+
+
+def _norm(layer: ChainLayer) -> nn.Module:
+    kind = nn.BatchNorm2d if layer.kernel else nn.BatchNorm1d
+    return kind(layer.outputs, affine=layer.scaled)
+
+
+def build(candidate: Candidate, options: Options, shapes: Shapes) -> ConvNet:
+    """The network with the layers that the file has."""
+    del candidate
+    return ConvNet(convolution_chain(shapes), options)
