@@ -17,7 +17,7 @@ from landscape_core.errors import NotFound
 @click.option("--log", is_flag=True, help="Heights are ln(loss + 0.1), as in the original code's exports.")
 @click.option("--max-loss", type=float, metavar="X", help="Lower higher losses to X, which makes them a flat top.")
 def convert(surface: Path, out: Path, log: bool, max_loss: float | None) -> None:
-    r"""Write the surface file SURFACE (.npz, .json, or the original's .h5) in the form that OUT's suffix names.
+    """Write the surface file SURFACE (.npz, .json, or the original's .h5) in the form that OUT's suffix names.
 
     \b
     .npz .h5 .json   everything, to be read again
@@ -29,7 +29,7 @@ def convert(surface: Path, out: Path, log: bool, max_loss: float | None) -> None
 
     --log and --max-loss are for .vtp, .stl and .glb; the others hold what was measured. A cell that was
     not computed or is not finite is a hole in all of them.
-    """
+    """  # noqa: D301  \b is the character by which click keeps the lines
     if not surface.is_file():
         raise NotFound(missing(surface))
     check_out(out, [surface], said="OUT")

@@ -131,24 +131,6 @@ def clip_choice() -> Component:
 
 def downloads(base: str, surface: SurfaceInfo) -> Component:
     """The menu of what can be taken away."""
-
-    def item(text: str, note: str, href: str) -> Component:
-        return dmc.MenuItem([text, html.Span(note, className="menu-note")], href=href, refresh=True)
-
-    files = [
-        item("NumPy (.npz)", "everything, with request and provenance", f"{base}/data.npz"),
-        item("HDF5 (.h5)", "the form of Li et al.'s code", f"{base}/data.h5"),
-        item("Table (.csv)", "one line a cell", f"{base}/data.csv"),
-        item("JSON (.json)", "", f"{base}/data.json"),
-    ]
-    shapes = [item("ParaView (.vtp)", "the export of Li et al.'s code", f"{base}/data.vtp")]
-    if not figures.is_curve(surface.request):
-        solid = item("3-D print (.stl)", "a closed solid, 100 mm long", f"{base}/data.stl")
-        model = item("3-D model (.glb)", "in colour, for slides and the web", f"{base}/data.glb")
-        shapes.append(html.Div([solid, model], className="only-area"))
-    if "/shares/" not in base and surface.origin == "computed":
-        drawn = item("Directions (.h5)", "to use them again, here or with Li et al.'s code", f"{base}/directions.h5")
-        files.append(html.Div(drawn, className="only-finished"))
     picture = dmc.MenuItem(
         ["Picture (.png)", html.Span("what you see now", className="menu-note")],
         id=ids.SURFACE_PICTURE,
@@ -164,10 +146,10 @@ def downloads(base: str, surface: SurfaceInfo) -> Component:
                     html.Div(
                         [
                             dmc.MenuLabel("Numbers of the whole surface that is shown"),
-                            *files,
+                            *_numbers(base, surface),
                             dmc.MenuDivider(),
                             dmc.MenuLabel("Its shape, for other programs"),
-                            *shapes,
+                            *_shapes(base, surface),
                         ],
                         id=ids.SURFACE_DOWNLOADS,
                         className="downloads",
@@ -179,6 +161,32 @@ def downloads(base: str, surface: SurfaceInfo) -> Component:
         width=290,
         classNames={"dropdown": "downloads-menu"},
     )
+
+
+def _numbers(base: str, surface: SurfaceInfo) -> list[Component]:
+    files = [
+        _file("NumPy (.npz)", "everything, with request and provenance", f"{base}/data.npz"),
+        _file("HDF5 (.h5)", "the form of Li et al.'s code", f"{base}/data.h5"),
+        _file("Table (.csv)", "one line a cell", f"{base}/data.csv"),
+        _file("JSON (.json)", "", f"{base}/data.json"),
+    ]
+    if "/shares/" not in base and surface.origin == "computed":
+        drawn = _file("Directions (.h5)", "to use them again, here or with Li et al.'s code", f"{base}/directions.h5")
+        files.append(html.Div(drawn, className="only-finished"))
+    return files
+
+
+def _shapes(base: str, surface: SurfaceInfo) -> list[Component]:
+    shapes = [_file("ParaView (.vtp)", "the export of Li et al.'s code", f"{base}/data.vtp")]
+    if not figures.is_curve(surface.request):
+        solid = _file("3-D print (.stl)", "a closed solid, 100 mm long", f"{base}/data.stl")
+        model = _file("3-D model (.glb)", "in colour, for slides and the web", f"{base}/data.glb")
+        shapes.append(html.Div([solid, model], className="only-area"))
+    return shapes
+
+
+def _file(text: str, note: str, href: str) -> Component:
+    return dmc.MenuItem([text, html.Span(note, className="menu-note")], href=href, refresh=True)
 
 
 def progress() -> Component:

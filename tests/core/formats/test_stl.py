@@ -58,17 +58,32 @@ def volume(corners: np.ndarray) -> float:
     return float((corners[:, 0] * np.cross(corners[:, 1], corners[:, 2])).sum() / 6)
 
 
-def prisms(surface: Surface, size: float = 100, ratio: float = 0.66, base: float = 3) -> float:
-    """The volume under all whole facets, each bent from its first to its third corner, from their means alone."""
-    z = surface.loss
-    whole = whole_facets(z)
-    corners = np.stack([z[:-1, :-1], z[:-1, 1:], z[1:, 1:], z[1:, :-1]])[:, whole]
-    low, high = corners.min(), corners.max()
+def under_facets(surface: Surface, size: float = 100, ratio: float = 0.66, base: float = 3) -> float:
+    """The volume under all whole facets, each bent from its first to its third corner, without the slivers; facet by facet."""
+    whole, z = whole_facets(surface.loss), surface.loss
+    drawn = [z[j : j + 2, i : i + 2] for j, i in np.argwhere(whole)]
+    low, high = float(np.min(drawn)), float(np.max(drawn))
     span = max(np.ptp(surface.x), np.ptp(surface.y))
-    area = (np.diff(surface.y)[:, None] / span * np.diff(surface.x)[None, :] / span * size**2)[whole]
-    above = np.zeros_like(corners) if high == low else (corners / (high - low) - low / (high - low)) * size * ratio
-    a, b, c, d = above + base
-    return float((area / 2 * ((a + b + c) / 3 + (a + c + d) / 3)).sum())
+
+    def there(j: int, i: int) -> bool:
+        return 0 <= j < whole.shape[0] and 0 <= i < whole.shape[1] and bool(whole[j, i])
+
+    total = 0.0
+    for j, i in np.argwhere(whole):
+        area = size**2 * (surface.x[i + 1] - surface.x[i]) / span * (surface.y[j + 1] - surface.y[j]) / span
+        losses = np.array([z[j, i], z[j, i + 1], z[j + 1, i + 1], z[j + 1, i]])
+        part = (
+            0.25 if max(abs(low), abs(high)) > 1 else 1.0
+        )  # a difference of huge losses overflows, a part of tiny ones vanishes
+        share = losses * 0 if high == low else (losses * part - low * part) / (high * part - low * part)
+        h = base + share * size * ratio
+        total += area / 2 * (h[[0, 1, 2]].mean() + h[[0, 2, 3]].mean())
+        for k, (down, right) in enumerate(((-1, -1), (-1, 1), (1, 1), (1, -1))):
+            if there(j + down, i + right) and not there(j + down, i) and not there(j, i + right):
+                own, after, opposite, before = np.roll(h, -k)
+                moved = own + stl.SLIT * ((opposite - own) if k % 2 == 0 else (after + before - 2 * own))
+                total -= stl.SLIT * area / 2 * ((before + own + moved) / 3 + (own + after + moved) / 3)
+    return total
 
 
 def test_a_constant_surface_is_a_plate():
@@ -180,6 +195,4 @@ def test_any_surface_is_closed_outwards_and_of_the_volume_under_its_facets(surfa
     z = corners[:, :, 2]
     assert z.min() == 0
     assert 3 <= z.max() <= 69.001
-    full = prisms(surface)
-    touching = stl._touching(whole_facets(surface.loss)).any()
-    assert volume(corners) == pytest.approx(full, rel=3 * stl.SLIT if touching else 1e-5)
+    assert volume(corners) == pytest.approx(under_facets(surface), rel=1e-5)
