@@ -160,7 +160,7 @@ def test_files_that_cannot_be_used_are_refused_in_a_sentence(working_site, mlp_b
         ({"grid": {"x": {"start": -1, "stop": 1, "points": 0}, "y": {"start": -1, "stop": 1, "points": 5}}}, "grid.x.points", "from 1 to 501, but 0 came"),
         ({"grid": {"x": {"start": -1, "stop": 1, "points": 10000}, "y": {"start": -1, "stop": 1, "points": 5}}}, "grid.x.points", "but 10000 came"),
         ({"grid": {"x": {"start": -1, "stop": 1, "points": "abc"}, "y": {"start": -1, "stop": 1, "points": 5}}}, "grid.x.points", 'a whole number from 1 to 501, but "abc" came'),
-        ({"plane": {"x": {"kind": "hessian"}, "y": {"kind": "random", "seed": 1}}}, "plane.x.kind", 'one of "random", "file"'),
+        ({"plane": {"x": {"kind": "spiral"}, "y": {"kind": "random", "seed": 1}}}, "plane.x.kind", 'one of "random", "file", "towards", "principal", "hessian"'),
         ({"plane": {"x": {"kind": "random", "seed": 1}, "y": {"kind": "random", "seed": 1}}}, "plane.y.seed", "span a line"),
         ({"plane": {"x": {"kind": "file", "file": "0" * 64}, "y": {"kind": "random", "seed": 1}}}, "plane.x.file", "upload it first"),
         ({"checkpoint": "0" * 64}, "checkpoint", "upload the file first"),

@@ -11,6 +11,9 @@ import torch
 EXAMPLES = {
     "landscape_core.catalogue.matching": 2,
     "landscape_core.compute.architectures": 1,
+    "landscape_core.compute.derivation": 1,
+    "landscape_core.compute.directions": 1,
+    "landscape_core.compute.lanczos": 1,
     "landscape_core.compute.normalization": 1,
     "landscape_core.compute.own_models": 3,
     "landscape_core.notation": 1,
