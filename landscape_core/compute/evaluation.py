@@ -1,7 +1,8 @@
 """Measuring a network over a plane: tallies per cell, from one fixed way of cutting batches.
 
 What a cell's tally holds depends on the request, the cell and the range of examples alone: batches are cut from `start` in
-one size per architecture (64 examples channels-last for convolutional networks, 1,024 for MLPs: measured fastest on CPUs),
+one size per architecture (64 examples channels-last for convolutional networks, more for small ones, 1,024 for MLPs: measured
+fastest on CPUs),
 losses are float32 per example (never TF32), and sums are float64. Only where memory runs out is the batch halved.
 """
 
@@ -15,7 +16,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from landscape_core.catalogue import check_data, check_request
+from landscape_core.catalogue import check_data, check_request, macs_per_example
 from landscape_core.compute.architectures import Perceptron, load
 from landscape_core.compute.datasets import Batches, Examples
 from landscape_core.compute.devices import compute_exactly, is_out_of_memory
@@ -31,6 +32,8 @@ from landscape_core.results import Tally
 
 CONVOLUTION_BATCH = 64
 PERCEPTRON_BATCH = 1024
+SMALL_MACS = 1 << 25
+"""Convolutional networks of fewer multiply-accumulates per example get larger batches: their cost is in the calls."""
 
 
 class Evaluator:
@@ -68,13 +71,12 @@ class Evaluator:
         self.request, self._facts, self._device = request, examples.facts, torch.device(device)
         module = load(request.architecture, tensors) if own is None else own
         x, y = directions_for(request, module, direction_arrays)
-        moved = moved_tensors(module, request.plane.normalisation).values()
-        self._floating = [tensor.is_floating_point() for tensor in moved]
+        self._floating = [t.is_floating_point() for t in moved_tensors(module, request.plane.normalisation).values()]
         self._about = dict(about or {})
-        self._x = [tensor.numpy() for tensor in x]
-        self._y = None if y is None else [tensor.numpy() for tensor in y]
+        self._x, self._y = [tensor.numpy() for tensor in x], None if y is None else [tensor.numpy() for tensor in y]
         convolutional, ours = any(p.dim() == 4 for p in module.parameters()), own is None
-        self._loss, self._batch = per_example(request.loss), CONVOLUTION_BATCH if convolutional else PERCEPTRON_BATCH
+        macs = _macs(request, tensors, examples) if ours else SMALL_MACS
+        self._loss, self._batch = per_example(request.loss), _batch_size(macs) if convolutional else PERCEPTRON_BATCH
         try:
             flat = ours and not convolutional
             self._batches = Batches(examples, request.data, self._device, flat=flat, channels_last=ours)
@@ -232,6 +234,16 @@ class Evaluator:
         if self._first is not None:
             self._first.forget()
         self._batch //= 2  # not of what was tried: a short last batch may fail by chance
+
+
+def _batch_size(macs: int) -> int:
+    """Of a convolutional network: 64 examples, twice as many for each halving of its work below `SMALL_MACS`, at most 1,024."""
+    return min(PERCEPTRON_BATCH, CONVOLUTION_BATCH << max(0, (SMALL_MACS // max(1, macs)).bit_length() - 1))
+
+
+def _macs(request: SurfaceRequest, tensors: Mapping[str, np.ndarray], examples: Examples) -> int:
+    shapes = {name: tuple(array.shape) for name, array in tensors.items()}
+    return macs_per_example(request.architecture, shapes, examples.facts.shape)
 
 
 def _check(request: SurfaceRequest, tensors: Mapping[str, np.ndarray], examples: Examples, own: nn.Module | None) -> None:
