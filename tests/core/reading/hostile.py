@@ -149,6 +149,12 @@ def makers(canary: Path) -> dict[str, Maker]:  # many lines: one for each file
             _copies("torch._utils", "_rebuild_tensor_v2", *_thin_tensor(), times=400_000), FOUR
         ),
         "24-many-integers": lambda: _deflated(b"](" + b"K\x01" * 2_900_000 + b"e"),
+        "24-many-strings": lambda: _deflated(b"](" + b"\x8c\x02\xc4\x80" * 2_990_000 + b"e"),
+        "24-many-strings-astral": lambda: _deflated(b"](" + b"\x8c\x04\xf0\x9f\x98\x80" * 2_600_000 + b"e"),
+        "24-many-dicts": lambda: _deflated(b"](" + b"}NNs" * 499_000 + b"\x8c\x02\xc4\x80" * 990_000 + b"e"),
+        "24-many-numbers-named": lambda: _deflated(
+            b"](" + b"".join(b"G" + struct.pack(">d", i) + b"\x94" for i in range(990_000)) + b"e"
+        ),
         "24-many-holders": lambda: _deflated(table(w=HONEST) + b"q\x000](" + b"h\x00" * 1_400_000 + b"e", FOUR),
         "24-integer-text": lambda: zipped(b"L" + b"9" * 10_000_000 + b"L\n"),
         "24-many-sets": lambda: zipped(b"\x8f" * 5_000_000),
