@@ -344,6 +344,15 @@ def _safetensors() -> dict[str, Maker]:  # many lines: one for each file
         "empty-1e18": one(b"", shape=[0, 10**18], data_offsets=[0, 0]),
         "empty-2^62": one(b"", shape=[2**62, 0], data_offsets=[0, 0]),
         "name-10KB": safetensors(json.dumps({"n" * 10_240: json.loads(entry)}).encode(), bytes(16)),
+        "10MB-of-tables": lambda: safetensors(b'{"w":[' + b"{}," * 3_490_000 + b"{}]}"),
+        "10MB-of-lists": lambda: safetensors(b'{"w":[' + b"[]," * 3_490_000 + b"[]]}"),
+        "10MB-of-keys": lambda: safetensors(b'{"w":{' + b",".join(b'"%x":0' % i for i in range(900_000)) + b"}}"),
+        "10MB-of-metadata": lambda: safetensors(
+            ('{"__metadata__":{' + ",".join(f'"{i:x}":"\u0100"' for i in range(700_000)) + "}}").encode()
+        ),
+        "metadata-1001": lambda: safetensors(json.dumps({"__metadata__": {str(i): "" for i in range(1001)}}).encode()),
+        "10MB-of-numbers": lambda: safetensors(b'{"w":[' + b"0," * 5_000_000 + b"0]}"),
+        "10MB-of-texts": lambda: safetensors(b'{"w":[' + '"\u0100",'.encode() * 2_000_000 + b"0]}"),
         "many-tensors": lambda: _many_empty(120_000),
         "60MB-header": lambda: _many_empty(900_000),
     }
