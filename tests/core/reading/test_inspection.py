@@ -19,7 +19,7 @@ import pytest
 
 from landscape_core.errors import CheckpointRejected, DatasetRejected, SurfaceRejected
 from landscape_core.formats import load
-from landscape_core.reading import inspect_in_child, inspection, read_canonical, recheck
+from landscape_core.reading import inspect_in_child, inspection, read_canonical, recheck, sandbox
 from landscape_core.reading.recheck import REPORTS
 
 from .torch_files import network, saved
@@ -33,6 +33,32 @@ def run(code: str) -> subprocess.CompletedProcess[str]:
 
 def test_a_locked_process_gets_no_more_memory():
     assert "MemoryError" in run("bytearray(3 << 30)").stderr
+
+
+def test_a_locked_process_gets_no_more_than_half_of_the_machine_however_large_its_file():
+    code = "import resource as r; from landscape_core.reading import sandbox as s; s.lock_down(1 << 40, 20);"
+    code += "print(r.getrlimit(r.RLIMIT_AS)[0], s.machine_memory())"
+    ended = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
+    bound, memory = map(int, ended.stdout.split())
+    assert bound == max(2 << 30, memory // 2)
+    assert memory <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_a_control_group_bounds_the_memory_too(tmp_path, monkeypatch):
+    group = Path("/proc/self/cgroup").read_text().partition("0::/")[2].strip() if Path("/proc/self/cgroup").exists() else None
+    if group is None:
+        pytest.skip("control groups are a matter of Linux")
+    (tmp_path / group).mkdir(parents=True, exist_ok=True)
+    (tmp_path / group / "memory.max").write_text("max\n")
+    monkeypatch.setattr(sandbox, "_CGROUPS", tmp_path)
+    assert sandbox.machine_memory() == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    (tmp_path / "memory.max").write_text("536870912\n")
+    assert sandbox.machine_memory() == 512 << 20
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="its order of victims is a matter of Linux")
+def test_a_locked_process_is_the_first_to_go_when_memory_runs_out():
+    assert run("print(open('/proc/self/oom_score_adj').read())").stdout.strip() == "1000"
 
 
 def test_a_locked_process_writes_no_large_file(tmp_path):
