@@ -6,6 +6,7 @@ import io
 import json
 import shlex
 import struct
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -165,6 +166,9 @@ def makers(canary: Path) -> dict[str, Maker]:  # many lines: one for each file
             b"}(" + b"".join(text(f"w{i}") + tensor(storage("0", 10**6), 0, (10**6,)) for i in range(200)) + b"u",
             {"data/0": bytes(4 * 10**6)},
         ),
+        "24-tar-extended-header": lambda: _extended_tar(tarfile.XHDTYPE, b"1" * 2_000_000),
+        "24-tar-global-header": lambda: _extended_tar(tarfile.XGLTYPE, b"1" * 2_000_000),
+        "24-tar-long-name": lambda: _extended_tar(tarfile.GNUTYPE_LONGNAME, b"n" * 2_000_000),
         "27-long-name": zipped(b"}" + text("n" * 10_240) + HONEST + b"s", FOUR),
         "27-long-path": lambda: zipped(b"".join(b"}" + text("k" * 500_000) for _ in range(60)) + HONEST + b"s" * 60, FOUR),
         "27-one-name-twice": zipped(table(**{"a.b": HONEST, "a": table(b=HONEST)}), FOUR),
@@ -214,6 +218,13 @@ def honest_files() -> dict[str, bytes]:
         ),
         "31-deflated": zipped(table(w=HONEST), FOUR, zipfile.ZIP_DEFLATED),
     }
+
+
+def _extended_tar(kind: bytes, data: bytes) -> bytes:
+    """A tar file that begins with an extended header (CVE-2024-6232)."""
+    info = tarfile.TarInfo("header")
+    info.type, info.size = kind, len(data)
+    return info.tobuf(tarfile.USTAR_FORMAT) + data + bytes(-len(data) % 512 + 1024)
 
 
 def _twice(number: int) -> bytes:
