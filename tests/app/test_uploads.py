@@ -18,6 +18,7 @@ from app.api import receiving
 from app.api.partial_files import PartialFiles
 from app.services.parts import shown_name
 from app.settings import AppSettings
+from worker.blobs import checkpoint_key, report_key
 
 LIMIT, DATASET_LIMIT = 300_000, 200_000
 TUS = {"tus-resumable": "1.0.0"}
@@ -335,3 +336,15 @@ def test_what_had_come_whole_is_taken_in_at_the_next_start(small, wait_until):
         lambda: (r := httpx.get(f"{small.url}{location}/result")).status_code == 200 and r.json(), 10, "a result"
     )
     assert result["id"] == hashlib.sha256(content).hexdigest()
+
+
+def test_what_was_deleted_during_its_inspection_leaves_nothing(services, tmp_path):
+    path = tmp_path / "upload.pt"
+    path.write_bytes(b"content")
+    checkpoint = services.add_checkpoint(path, "a.pt").id
+    services.delete_checkpoint(checkpoint)
+    services.blobs.put(checkpoint_key(checkpoint), b"what the worker finds")
+    services.blobs.put(report_key("checkpoint", checkpoint), b'{"problem": null}')
+    assert not services.settle("checkpoint", checkpoint)
+    assert not services.blobs.exists(checkpoint_key(checkpoint))
+    assert not services.blobs.exists(report_key("checkpoint", checkpoint))
