@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -19,6 +20,7 @@ from redis.exceptions import RedisError
 import app.api
 from app import errors
 from app.collector import Collector
+from app.connections import PromptProtocol
 from app.security import Guard
 from app.services import Services
 from app.settings import AppSettings
@@ -29,6 +31,15 @@ THREADS = 48
 
 STREAMS_GRACE_S = 2
 """How long open event streams may hold up the end; browsers connect again by themselves."""
+
+SERVING: dict[str, Any] = {
+    "http": PromptProtocol,
+    "access_log": False,  # the tokens of links are in the paths
+    "proxy_headers": False,
+    "server_header": False,
+    "timeout_graceful_shutdown": STREAMS_GRACE_S,
+}
+"""How uvicorn serves the application."""
 
 DESCRIPTION = (
     "Upload a checkpoint, ask for a surface, follow it, take it away, share it. Bodies and answers are JSON, but for files. "
@@ -107,15 +118,7 @@ def run(settings: AppSettings, host: str, port: int) -> None:
         refuse_open_server(api.state.services.queue.redis)
     except RedisError as error:
         log.warning("Redis does not answer yet: %s", error)
-    uvicorn.run(
-        api,
-        host=host,
-        port=port,
-        access_log=False,  # the tokens of links are in the paths
-        proxy_headers=False,
-        server_header=False,
-        timeout_graceful_shutdown=STREAMS_GRACE_S,
-    )
+    uvicorn.run(api, host=host, port=port, **SERVING)
 
 
 @contextlib.contextmanager

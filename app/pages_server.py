@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from dash import Dash
 from dash.backends._fastapi import reset_current_request, set_current_request
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse
+from plotly.utils import PlotlyJSONEncoder
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
@@ -86,7 +89,12 @@ def attach(api: FastAPI, services: Services, settings: AppSettings) -> Pages:
         include_assets_files=False,
     )
     pages.atlas_settings = settings
-    shell.build(pages, services, settings)
+    shell.build(pages, services)
+
+    @api.get("/content", include_in_schema=False)
+    @api.get("/{path:path}/content", include_in_schema=False)
+    async def content(request: Request, path: str = "") -> Response:
+        return await _content(services, settings, f"/{path}", request.query_params)
 
     @api.get("/{path:path}", include_in_schema=False)
     async def page(request: Request, path: str) -> Response:
@@ -98,6 +106,18 @@ def attach(api: FastAPI, services: Services, settings: AppSettings) -> Pages:
             reset_current_request(token)
 
     return pages
+
+
+async def _content(services: Services, settings: AppSettings, path: str, query: Mapping[str, str]) -> Response:
+    """What the frame shows at a page's address, and the window's title, for the frame's clientside callback."""
+    from app import shell  # noqa: PLC0415  as above
+
+    try:
+        content, title, status = *await shell.show(services, settings, path, query), 200
+    except NotFound as error:
+        content, title, status = shell.not_found(str(error), shared=path.startswith("/s/")), "Not found · Loss Atlas", 404
+    body = json.dumps({"content": content, "title": title}, cls=PlotlyJSONEncoder)
+    return Response(body, status, {"cache-control": "private, no-store"}, "application/json")
 
 
 def _status(services: Services, path: str) -> int:

@@ -1,6 +1,6 @@
 """What surrounds every page: head, navigation, colour scheme, notifications, uploads in progress, and the way to a page.
 
-    location ──▶ show ──▶ content, title
+    location ──▶ clientside `shell.show` ──▶ content, title   (it asks for `show`'s answer below the page's own address)
     location ──▶ clientside `shell.arrive` ──▶ navigation marks; a figure that was left closes its stream
 
 Pages are listed in `app.pages.PAGES` and found by their path here, not by Dash's page plugin: on FastAPI that plugin calls
@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl
 
 import dash_mantine_components as dmc
 from dash import ClientsideFunction, Dash, Input, Output, dcc, html
@@ -24,7 +23,6 @@ from dash.development.base_component import Component
 from app import ids
 from app.pages import PAGES, Page
 from app.pages.blocks import aria, data_attributes, empty, icon, link_button
-from app.pages.notices import listen
 from landscape_core.errors import NotFound
 
 if TYPE_CHECKING:
@@ -61,25 +59,25 @@ THEME: dict[str, Any] = {
 }  # fmt: skip
 
 
-def build(dash_app: Dash, services: Services, settings: AppSettings) -> None:
+def build(dash_app: Dash, services: Services) -> None:
     """Gives the Dash app its layout, its pages and their callbacks.
 
     Args:
         dash_app: A Dash app on FastAPI, without pages of its own; `static/` is served under `/static/`.
         services: What the pages ask; its methods block, so they are called in threads.
-        settings: Limits that pages state.
     """
     dash_app.title = "Loss Atlas"
     dash_app.backend.websocket_capability = False  # else every tab would hold a websocket open, which no callback here uses
     dash_app.config.suppress_callback_exceptions = True
     dash_app.index_string = index_string()
     dash_app.layout = layout()
-    listen(dash_app)(
+    dash_app.clientside_callback(
+        ClientsideFunction("shell", "show"),
         Output(ids.CONTENT, "children"),
         Output(ids.TITLE, "data"),
         Input(ids.LOCATION, "pathname"),
         Input(ids.LOCATION, "search"),
-    )(partial(show, services, settings))
+    )
     dash_app.clientside_callback(
         ClientsideFunction("shell", "arrive"),
         Output(ids.NAVIGATION, "data-path"),
@@ -90,14 +88,17 @@ def build(dash_app: Dash, services: Services, settings: AppSettings) -> None:
         page.register(dash_app, services)
 
 
-async def show(services: Services, settings: AppSettings, pathname: str, search: str) -> tuple[Component, str]:
-    """The page of a path, and its title; a friendly text where there is none."""
-    try:
-        page, variables = find(pathname or "/")
-        query = dict(parse_qsl((search or "").removeprefix("?")))
-        return await page.layout(services, settings, query, **variables), f"{page.title} · Loss Atlas"
-    except NotFound as error:
-        return not_found(str(error), shared=(pathname or "").startswith("/s/")), "Not found · Loss Atlas"
+async def show(services: Services, settings: AppSettings, pathname: str, query: Mapping[str, str]) -> tuple[Component, str]:
+    """The page of a path, and its title.
+
+    A page is asked for by GET below its own address, not by a callback of Dash, which are all behind one address: so a proxy
+    can let people who have a link see its page, and keep them from every callback that changes something.
+
+    Raises:
+        NotFound: There is no such page, or nothing to be shown on it.
+    """
+    page, variables = find(pathname)
+    return await page.layout(services, settings, query, **variables), f"{page.title} · Loss Atlas"
 
 
 def find(pathname: str) -> tuple[Page, dict[str, str]]:

@@ -154,7 +154,7 @@ def test_the_environment_is_read_at_the_entry_points_alone():
 
 
 def test_what_is_caught_whole_is_caught_at_an_edge():
-    """`except Exception` stands where a job ends or an HTTP answer begins, and each place says so."""
+    """`except Exception` stands where a job ends, an HTTP answer begins, or a hostile process has left something."""
     broad = {
         path
         for path, tree in sources(*PACKAGES)
@@ -173,7 +173,7 @@ EDGES = {
     "worker/main.py",
     "app/errors.py",
     "app/collector.py",
-    "landscape_core/reading/child.py",
+    "landscape_core/reading/inspection.py",
 }
 
 

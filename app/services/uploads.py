@@ -90,7 +90,10 @@ class Uploads(Parts):
                 return False
         with self.database.writing() as session:
             row = session.get(ROWS[kind], sha)
-            if row is None or row.state != "inspecting":
+            if row is None:  # it was deleted while it was being inspected
+                self._delete_inspected(kind, sha)
+                return False
+            if row.state != "inspecting":
                 return False
             row.problem = report.get("problem") or self._objection(kind, report)
             row.state = "ready" if row.problem is None else "rejected"
@@ -115,8 +118,13 @@ class Uploads(Parts):
             row = session.get(ROWS[kind], sha)
             if row is not None:
                 session.delete(row)
+        self._delete_inspected(kind, sha)
+        self.blobs.delete(quarantine_key(kind, sha))
+
+    def _delete_inspected(self, kind: Kind, sha: str) -> None:
+        """What an inspection leaves is gone; the file itself stays, which may have been brought again meanwhile."""
         canonical = canonical_key(kind, sha)
-        for key in (canonical, digest_key(canonical), report_key(kind, sha), quarantine_key(kind, sha)):
+        for key in (canonical, digest_key(canonical), report_key(kind, sha)):
             self.blobs.delete(key)
 
 

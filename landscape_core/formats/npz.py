@@ -16,6 +16,7 @@ The same surface gives the same bytes everywhere: entries are stored uncompresse
 from __future__ import annotations
 
 import io
+import lzma
 import zipfile
 import zlib
 
@@ -33,12 +34,17 @@ from landscape_core.formats.checked import (
     request_from,
     request_text,
 )
+from landscape_core.npy_header import HEADER_BYTES, read_npy_header
 from landscape_core.results import Surface
 
 _DTYPES = {"x": "<f8", "y": "<f8", "loss": "<f8", "state": "|u1", "accuracy": "<f8", "examples": "<i8", "stderr": "<f8"}
 _TEXTS = ("request", "provenance")
-_HEADER_BYTES = 4096
-_LONGEST = max(8 * MAX_AXIS**2, 4 * MAX_TEXT) + _HEADER_BYTES
+_DAMAGE = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError, ValueError, OSError, EOFError,
+)  # fmt: skip
+"""What zipfile and numpy raise for damaged files."""
+
+_LONGEST = max(8 * MAX_AXIS**2, 4 * MAX_TEXT) + HEADER_BYTES
 
 
 def dump(surface: Surface) -> bytes:
@@ -91,7 +97,7 @@ def _arrays(data: bytes) -> dict[str, np.ndarray]:
             if len({entry.filename for entry in entries}) != len(entries):
                 raise SurfaceRejected("The .npz holds the same entry twice.")
             return {wanted[entry.filename]: _array(entry.filename, _content(archive, entry)) for entry in entries}
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, ValueError, OSError, EOFError) as error:
+    except _DAMAGE as error:
         reason = (str(error).splitlines() or ["damaged"])[0]
         raise SurfaceRejected(f"The file is not a readable .npz ({reason}).") from None
 
@@ -106,9 +112,7 @@ def _content(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
 def _array(name: str, content: bytes) -> np.ndarray:
     """The array in an `.npy`'s bytes; the header is checked against the bytes that are there before anything is made of it."""
     stream = io.BytesIO(content)
-    if npy.read_magic(stream) != (1, 0):
-        raise SurfaceRejected(f"{name} in the .npz is of an .npy version that is not read; write it with numpy.savez.")
-    shape, fortran, dtype = npy.read_array_header_1_0(stream, max_header_size=_HEADER_BYTES)
+    shape, fortran, dtype = read_npy_header(name, stream)
     count = 1
     for length in shape:
         count *= length

@@ -27,7 +27,7 @@ def write_canonical(contents: CheckpointContents, path: Path) -> None:
     """
     handle, name = tempfile.mkstemp(prefix=".canonical.", dir=path.parent)
     try:
-        save_file(contents.tensors, name, {_ORDER: json.dumps(list(contents.tensors))})
+        save_file(contents.tensors, name, {_ORDER: json.dumps(list(contents.tensors), ensure_ascii=False)})
         os.fsync(handle)
         Path(name).replace(path)
     except BaseException:

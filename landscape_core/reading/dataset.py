@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import lzma
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -79,7 +80,7 @@ def read_dataset(path: Path, limits: Limits = DATASET_LIMITS) -> DatasetContents
             arrays, ignored = _arrays(file, size, limits)
     except BadArchive as error:
         raise _damaged(str(error)) from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, ValueError) as error:
         raise _damaged(str(error)[:80] or type(error).__name__) from None
     except MemoryError:
         raise DatasetRejected("The .npz asks for more memory than there is; upload fewer examples.") from None

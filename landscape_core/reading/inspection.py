@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from landscape_core.errors import FileRejected
-from landscape_core.reading.recheck import REJECTIONS, REPORTS, agrees
+from landscape_core.reading.recheck import REJECTIONS, REPORTS, agrees, regular_size
 from landscape_core.reading.report import Kind
 from landscape_core.reading.sandbox import CANONICAL, REPORT, cpu_seconds
 from landscape_core.reading.sniff import printable
@@ -103,17 +103,22 @@ def _run_child(kind: Kind, path: Path, filename: str, folder: Path) -> Ended:
 
 
 def _wait(process: subprocess.Popen[bytes], deadline: float) -> tuple[int | None, resource.struct_rusage]:
-    """(return code, use of resources) of a child; None if it had to be killed at the deadline."""
+    """(return code, use of resources) of a child, which does not outlive this; None if it had to be killed at the deadline."""
     late = False
-    while True:
-        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-        if pid:
-            process.returncode = os.waitstatus_to_exitcode(status)
-            return (None if late else process.returncode), usage
-        if not late and time.monotonic() > deadline:
-            late = True
-            process.kill()
-        time.sleep(_POLL_SECONDS)
+    try:
+        while True:
+            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+            if pid:
+                process.returncode = os.waitstatus_to_exitcode(status)
+                return (None if late else process.returncode), usage
+            if not late and time.monotonic() > deadline:
+                late = True
+                process.kill()
+            time.sleep(_POLL_SECONDS)
+    except BaseException:  # a job that is cancelled, Ctrl-C: nobody would wait for the child any more
+        process.kill()
+        process.wait()
+        raise
 
 
 def _how_it_ended(ended: Ended) -> str:
@@ -134,8 +139,8 @@ def _checked_report(kind: Kind, folder: Path, rejected: type[FileRejected]) -> d
         if problem is None and agrees(REPORTS[kind].model_validate(values), folder / CANONICAL):
             return values
         reason = "the report is not that of the canonical form"
-    except (OSError, ValueError, KeyError, RecursionError, FileRejected) as error:
-        problem, reason = None, str(error)
+    except Exception as error:  # noqa: BLE001  an edge: a file that has taken over the child writes what it likes
+        problem, reason = None, f"{type(error).__name__}: {error}"
     if isinstance(problem, str):
         raise rejected(problem)
     _log.warning("The result of reading a %s is not well formed: %s", kind, reason)
@@ -143,7 +148,7 @@ def _checked_report(kind: Kind, folder: Path, rejected: type[FileRejected]) -> d
 
 
 def _parsed(path: Path) -> dict[str, Any]:
-    if path.stat().st_size > _LONGEST_REPORT:
+    if regular_size(path) > _LONGEST_REPORT:
         raise ValueError(f"the report has over {_LONGEST_REPORT:,} bytes")
     values = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(values, dict):

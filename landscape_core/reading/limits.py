@@ -16,6 +16,7 @@ class Limits:
         operations: Most pickle operations; a tensor takes about thirty.
         objects: Most lists, dicts and other things with members that a pickle may make.
         copies: Most bytes that a pickle's calls and names may make, beyond twice the pickle's own length.
+        held: Most bytes that everything a pickle makes may take, beyond the pickle's own length.
         memo: Most objects that a pickle may remember.
         text: Longest line of a text operation of a pickle: names of classes, decimal numbers.
         integer_bytes: Longest integer in a pickle. PyTorch's own magic number has 10 bytes.
@@ -35,6 +36,7 @@ class Limits:
     operations: int = 3_000_000
     objects: int = 500_000
     copies: int = 8 * MIB
+    held: int = 96 * MIB
     memo: int = 1_000_000
     text: int = 1_000
     integer_bytes: int = 64

@@ -8,12 +8,11 @@ from io import BufferedIOBase
 from typing import cast
 
 import numpy as np
-from numpy.lib import format as npy
 
+from landscape_core.npy_header import read_npy_header
 from landscape_core.reading.limits import Limits
 from landscape_core.reading.zip_archive import BadArchive, open_archive
 
-_HEADER_BYTES = 4096
 _MOST_DIMENSIONS = 8
 
 
@@ -45,6 +44,7 @@ def read_arrays(
 
     Raises:
         BadArchive: If the archive lies or an array is no plain array.
+        ValueError: If an array has no proper header.
     """
     archive, entries = open_archive(file, size, limits)
     arrays: dict[str, np.ndarray] = {}
@@ -69,6 +69,7 @@ def read_headers(file: BufferedIOBase, size: int, limits: Limits) -> dict[str, A
 
     Raises:
         BadArchive: If the archive lies or an entry is no plain array.
+        ValueError: If an entry has no proper header.
     """
     archive, entries = open_archive(file, size, limits)
     headers: dict[str, ArrayHeader] = {}
@@ -81,11 +82,7 @@ def read_headers(file: BufferedIOBase, size: int, limits: Limits) -> dict[str, A
 
 
 def _header(name: str, stream: BufferedIOBase, length: int) -> ArrayHeader:
-    version = npy.read_magic(stream)
-    if version not in {(1, 0), (2, 0)}:
-        raise BadArchive(f"{name} is of an unknown .npy version")
-    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    shape, fortran, dtype = read(stream, max_header_size=_HEADER_BYTES)
+    shape, fortran, dtype = read_npy_header(name, stream)
     if dtype.kind not in "fiub" or dtype.itemsize > 8:
         raise BadArchive(f"{name} should hold plain numbers, but holds {str(dtype)[:40]}")
     if len(shape) > _MOST_DIMENSIONS or any(type(n) is not int or n < 0 for n in shape):

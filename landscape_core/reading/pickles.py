@@ -14,6 +14,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from io import BufferedIOBase
+from sys import getsizeof
 from typing import ClassVar
 
 from landscape_core.errors import CheckpointRejected
@@ -26,6 +27,10 @@ from landscape_core.reading.refusals import damaged
 _LARGEST_KEY = 1 << 53
 """Integers from here on are not dict keys: Python hashes them modulo 2^61 - 1, so any number of them can be made to collide."""
 
+_SLOT = 8
+"""Bytes of a reference in a list or a tuple."""
+_MEMO = 64
+"""Bytes of the memo for each object in it, with room to grow."""
 
 Construct = Callable[[str, tuple[object, ...]], object]
 """Says what a call of a named class or function becomes: (name, arguments) -> record."""
@@ -68,6 +73,7 @@ class InertUnpickler:
         self._memo: dict[int, object] = {}
         self._objects = 0
         self._made = 0
+        self._held = 0
 
     def load(self) -> object:
         """The object that the pickle holds.
@@ -98,7 +104,20 @@ class InertUnpickler:
     # ---- stack ---------------------------------------------------------------------------------------------------------
 
     def _push(self, value: object) -> None:
+        """Pushes what was made for it."""
+        self._charge(getsizeof(value) + _SLOT)
         self._stack.append(value)
+
+    def _push_known(self, value: object) -> None:
+        """Pushes what is there already."""
+        self._charge(_SLOT)
+        self._stack.append(value)
+
+    def _charge(self, count: int) -> None:
+        """Counts memory that was taken; what a pickle lets go of again is not counted off."""
+        self._held += count
+        if self._held > self._limits.held + self._bytes.taken:
+            raise CheckpointRejected("The file's structure is too large: it takes too much memory; save only the state_dict.")
 
     def _push_object(self, value: object) -> None:
         self._objects += 1
@@ -107,7 +126,7 @@ class InertUnpickler:
                 f"The file's structure is too large: it has over {self._limits.objects:,} lists, dicts and objects; "
                 "save only the state_dict."
             )
-        self._stack.append(value)
+        self._push(value)
 
     def _push_made(self, value: object) -> None:
         """Pushes what may be a copy of something large that the pickle names by two bytes."""
@@ -125,6 +144,7 @@ class InertUnpickler:
         self._objects += 1
         if self._objects > self._limits.objects:
             raise damaged("its pickle has too many marks")
+        self._charge(getsizeof(self._stack[:0]) + _SLOT)
         self._marks.append(self._stack)
         self._stack = []
 
@@ -133,25 +153,30 @@ class InertUnpickler:
             raise damaged("its pickle remembers too many objects")
         if not 0 <= index < self._limits.memo:
             raise damaged(f"its pickle remembers an object under a number that is not below {self._limits.memo:,}")
+        self._charge(_MEMO)
         self._memo[index] = self._stack[-1]
 
     def _store(self, target: object, key: object, value: object) -> None:
         if isinstance(target, Instance):
-            target.items = {} if target.items is None else target.items
-            target.items[dict_key(key)] = value
+            items = target.items = {} if target.items is None else target.items
         elif isinstance(target, dict):
-            target[dict_key(key)] = value
+            items = target
         else:
             raise damaged(f"its pickle sets an item of a {type(target).__name__}")
+        before, safe_key = getsizeof(items), dict_key(key)
+        items[safe_key] = value
+        self._charge(getsizeof(items) - before + (0 if safe_key is key else getsizeof(safe_key)))
 
     def _extend(self, target: object, values: list[object]) -> None:
         if isinstance(target, Instance):
-            target.elements = [] if target.elements is None else target.elements
-            target.elements.extend(values)
+            elements = target.elements = [] if target.elements is None else target.elements
         elif isinstance(target, list):
-            target.extend(values)
+            elements = target
         else:
             raise damaged(f"its pickle appends to a {type(target).__name__}")
+        before = getsizeof(elements)
+        elements.extend(values)
+        self._charge(getsizeof(elements) - before)
 
     # ---- operations that mean something ---------------------------------------------------------------------------------
 
@@ -166,7 +191,9 @@ class InertUnpickler:
 
     def _dict(self) -> None:
         values = self._pop_to_mark()
-        self._push_object({dict_key(k): v for k, v in zip(values[::2], values[1::2], strict=True)})
+        self._push_object({})
+        for key, value in zip(values[::2], values[1::2], strict=True):
+            self._store(self._stack[-1], key, value)
 
     def _append(self) -> None:
         value = self._stack.pop()
@@ -232,14 +259,14 @@ class InertUnpickler:
         b"("[0]: _mark,
         b"0"[0]: _pop,
         b"1"[0]: _pop_to_mark,
-        b"2"[0]: lambda self: self._push(self._stack[-1]),  # DUP
+        b"2"[0]: lambda self: self._push_known(self._stack[-1]),  # DUP
         # constants
-        b"N"[0]: lambda self: self._push(None),
-        b"\x88"[0]: lambda self: self._push(True),
-        b"\x89"[0]: lambda self: self._push(False),
+        b"N"[0]: lambda self: self._push_known(None),
+        b"\x88"[0]: lambda self: self._push_known(True),
+        b"\x89"[0]: lambda self: self._push_known(False),
         b"I"[0]: _bool_or_decimal,
         b"L"[0]: _bool_or_decimal,
-        b"K"[0]: lambda self: self._push(self._bytes.number("<B")),
+        b"K"[0]: lambda self: self._push_known(self._bytes.number("<B")),
         b"M"[0]: lambda self: self._push(self._bytes.number("<H")),
         b"J"[0]: lambda self: self._push(self._bytes.number("<i")),
         b"\x8a"[0]: lambda self: self._push(self._bytes.integer(self._bytes.number("<B"))),
@@ -256,7 +283,7 @@ class InertUnpickler:
         b"B"[0]: lambda self: self._push(self._bytes.read(self._bytes.number("<I"))),
         b"\x8e"[0]: lambda self: self._push(self._bytes.read(self._bytes.number("<Q"))),
         # containers; sets are lists here, because nothing needs their hashing
-        b")"[0]: lambda self: self._push(()),
+        b")"[0]: lambda self: self._push_known(()),
         b"\x85"[0]: lambda self: self._tuple(1),
         b"\x86"[0]: lambda self: self._tuple(2),
         b"\x87"[0]: lambda self: self._tuple(3),
@@ -277,9 +304,9 @@ class InertUnpickler:
         b"q"[0]: lambda self: self._remember(self._bytes.number("<B")),
         b"r"[0]: lambda self: self._remember(self._bytes.number("<I")),
         b"\x94"[0]: lambda self: self._remember(len(self._memo)),
-        b"g"[0]: lambda self: self._push(self._memo[int(self._bytes.line())]),
-        b"h"[0]: lambda self: self._push(self._memo[self._bytes.number("<B")]),
-        b"j"[0]: lambda self: self._push(self._memo[self._bytes.number("<I")]),
+        b"g"[0]: lambda self: self._push_known(self._memo[int(self._bytes.line())]),
+        b"h"[0]: lambda self: self._push_known(self._memo[self._bytes.number("<B")]),
+        b"j"[0]: lambda self: self._push_known(self._memo[self._bytes.number("<I")]),
         # classes and calls
         b"c"[0]: _global,
         b"\x93"[0]: _stack_global,

@@ -1,7 +1,8 @@
 """safetensors files: 8 bytes of length, a JSON header, the numbers. Checked whole before anything is read or allocated.
 
 The format's own rules (github.com/huggingface/safetensors, "Format") and ours: a header of at most 10 MB (the library needs
-47 s and 1.3 GB for one of 60 MB), a bounded number of tensors, and no dimension longer than any tensor has, even if empty.
+47 s and 1.3 GB for one of 60 MB), no more braces than its tensors need (Python's JSON makes 36 bytes of memory out of each byte
+of `[],`), a bounded number of tensors, and no dimension longer than any tensor has, even if empty.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ from landscape_core.reading.dtypes import SAFETENSORS, item_bytes
 from landscape_core.reading.limits import Limits
 from landscape_core.reading.rebuild import MAX_DIMENSIONS
 from landscape_core.reading.refusals import too_large
+
+_MOST_METADATA = 1_000
+_SPARE = 10 * _MOST_METADATA
+"""Braces, brackets and colons that are no tensor's: of the metadata, and in names."""
 
 
 @dataclass(frozen=True)
@@ -66,15 +71,15 @@ def read_header(file: BufferedIOBase, size: int, limits: Limits) -> Header:
         raise CheckpointRejected(f"The safetensors header has {length:,} bytes; at most {limits.header_bytes:,} are read.")
     if size < 8 + length:
         raise _damaged("it is cut short")
+    text = file.read(length)
+    _refuse_dense(text, limits)
     try:
-        header = json.loads(file.read(length).decode("utf-8"), object_pairs_hook=_unique)
+        header = json.loads(text.decode("utf-8"), object_pairs_hook=_unique)
     except (ValueError, RecursionError):
         raise _damaged("its header is no proper JSON") from None
     if not isinstance(header, dict):
         raise _damaged("its header is no table")
-    metadata = header.pop("__metadata__", {})
-    if not isinstance(metadata, dict) or any(not isinstance(text, str) for text in metadata.values()):
-        raise _damaged("its metadata are no texts")
+    metadata = _metadata(header.pop("__metadata__", {}))
     if len(header) > limits.tensors:
         raise CheckpointRejected(f"The file has {len(header):,} tensors; at most {limits.tensors:,} are read.")
     placed = {name: _placed(name, entry, 8 + length, limits) for name, entry in header.items()}
@@ -87,6 +92,36 @@ def read_header(file: BufferedIOBase, size: int, limits: Limits) -> Header:
     if end != size:
         raise _damaged("it is cut short" if end > size else "bytes follow its last tensor")
     return Header(ordered, metadata)
+
+
+def _metadata(texts: Any) -> dict[str, str]:
+    """What the writer added, if it is as the format has it, and little.
+
+    Raises:
+        CheckpointRejected: It is not.
+    """
+    if not isinstance(texts, dict) or any(not isinstance(text, str) for text in texts.values()):
+        raise _damaged("its metadata are no texts")
+    if len(texts) > _MOST_METADATA:
+        raise CheckpointRejected(f"The file has {len(texts):,} texts of metadata; at most {_MOST_METADATA:,} are read.")
+    return texts
+
+
+def _refuse_dense(text: bytes, limits: Limits) -> None:
+    """Refuses a header with more tables, lists, keys or texts than the tensors and metadata that are read have.
+
+    Each tensor has one table, two lists, four keys and five texts; names may hold these characters too, and the canonical form
+    lists all names once more.
+
+    Raises:
+        CheckpointRejected: It has more.
+    """
+    tables, lists, keys, quotes = (text.count(mark) for mark in (b"{", b"[", b":", b'"'))
+    if tables > limits.tensors + _SPARE:
+        raise CheckpointRejected(f"The header has {tables:,} tables; at most {limits.tensors:,} tensors are read.")
+    most = limits.tensors
+    if lists > 2 * most + _SPARE or keys > 4 * most + _SPARE or quotes > 12 * most + _SPARE:
+        raise _damaged("its header holds far more than the places of its tensors")
 
 
 def _placed(name: str, entry: Any, base: int, limits: Limits) -> Placed:

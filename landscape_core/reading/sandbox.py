@@ -6,14 +6,17 @@ The reader is built so that none of this is needed; it is here for the day when 
 from __future__ import annotations
 
 import ctypes
+import os
 import resource
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 CANONICAL, REPORT = "canonical", "report.json"
 """Names of what the child writes into its folder."""
 
 _MEMORY = 2 << 30
+_CGROUPS = Path("/sys/fs/cgroup")
 _SECONDS = 60
 _GRACE = 5
 """Seconds from the signal that says the time is up, SIGXCPU, to SIGKILL, which does not say why."""
@@ -39,18 +42,33 @@ def _lower(name: int, bound: int) -> int:
     return bound if hard == resource.RLIM_INFINITY else min(bound, hard)
 
 
+def machine_memory() -> int:
+    """How many bytes of memory this process could have at most: the machine's, or its control group's if that has less."""
+    found = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    with suppress(OSError, ValueError):  # no Linux, no control groups of version 2, or no bound ("max")
+        group = Path("/proc/self/cgroup").read_text(encoding="ascii").partition("0::/")[2].strip()
+        for folder in (_CGROUPS / group, *(_CGROUPS / group).parents):
+            if folder.is_relative_to(_CGROUPS):
+                with suppress(OSError, ValueError):
+                    found = min(found, int((folder / "memory.max").read_text(encoding="ascii")))
+    return found
+
+
 def lock_down(file_bytes: int, growth: int) -> None:
     """Bounds this process for good: address space, processor time, open files, size of written files, no core dumps.
 
-    On Linux it also dies with its parent, can gain no privileges, and, where the system allows it, sees no network.
+    However large the file is, it gets no more than half of the machine's memory (or `_MEMORY`, if that is more). On Linux it
+    also is the first to go when memory runs out, dies with its parent, can gain no privileges, and, where the system allows it,
+    sees no network.
 
     Args:
         file_bytes: Size of the file that it will read.
         growth: How many times that size honest contents may take.
     """
     honest = growth * file_bytes
+    memory = min(_MEMORY + 2 * honest, max(_MEMORY, machine_memory() // 2))
     for name, bound, above in (
-        (resource.RLIMIT_AS, _MEMORY + 2 * honest, 0),
+        (resource.RLIMIT_AS, memory, 0),
         (resource.RLIMIT_CPU, cpu_seconds(file_bytes), _GRACE),
         (resource.RLIMIT_NOFILE, 64, 0),
         (resource.RLIMIT_CORE, 0, 0),
@@ -60,6 +78,8 @@ def lock_down(file_bytes: int, growth: int) -> None:
         with suppress(ValueError, OSError):  # macOS refuses RLIMIT_AS
             resource.setrlimit(name, (_lower(name, bound), _lower(name, bound + above)))
     if sys.platform == "linux":
+        with suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
         libc = ctypes.CDLL(None)
         libc.prctl(_PARENT_DEATH, _KILL)
         libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)

@@ -33,6 +33,8 @@ _PACKED = {
     b"Rar!": "RAR",
 }
 
+_OWN_RISK = "on your own machine, and only if you trust whoever made it (loading it runs it),"
+
 _NO_CHECKPOINT = f"save the network with {_STATE_DICT} and upload that file."
 
 
@@ -91,13 +93,13 @@ def explain_zip(names: list[str]) -> str | None:  # noqa: PLR0911  one answer fo
     ends = {name.rpartition("/")[2] for name in names}
     if "constants.pkl" in ends:
         return (
-            "TorchScript is a program, not only weights, so it is not read: export the state_dict with "
+            f"TorchScript is a program, not only weights, so it is not read: {_OWN_RISK} export the state_dict with "
             '`torch.save(torch.jit.load("model.pt", map_location="cpu").state_dict(), "weights.pt")` and upload weights.pt.'
         )
     if ends & {"serialized_exported_program.json", "archive_format"} or any("/models/" in f"/{name}" for name in names):
         return (
-            "An exported program (.pt2) is a program, not only weights, so it is not read: export the state_dict with "
-            '`torch.save(torch.export.load("model.pt2").state_dict, "weights.pt")` and upload weights.pt.'
+            f"An exported program (.pt2) is a program, not only weights, so it is not read: {_OWN_RISK} export the state_dict "
+            'with `torch.save(torch.export.load("model.pt2").state_dict, "weights.pt")` and upload weights.pt.'
         )
     if any(name.startswith(".data/") or "/.data/extern_modules" in name for name in names):
         return f"A torch.package archive is a program, not only weights, so it is not read: {_NO_CHECKPOINT}"

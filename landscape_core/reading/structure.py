@@ -29,8 +29,8 @@ Scalar = str | int | float | bool
 CONTAINERS = ("state_dict", "model_state_dict", "model_state", "model", "network", "net", "module", "params", "weights")
 """Keys under which training programs put the network, the surest first."""
 
-PREFIXES = ("module.", "model.", "_orig_mod.")
-"""What DataParallel, Lightning modules and torch.compile put before every name."""
+PREFIXES = ("module.", "model.", "_orig_mod.", "net.", "network.", "_fsdp_wrapped_module.")
+"""What DataParallel, Lightning modules, torch.compile and FSDP put before every name."""
 
 _BESIDE = re.compile(r"optim|sched|(^|_)ema|scaler|callback|rng|loops?$|hyper|history|criterion|loss|(^|_)swa", re.IGNORECASE)
 """Keys of what is saved beside a network: never chosen unless nothing else holds tensors."""
@@ -53,7 +53,7 @@ class Chosen:
         container: Dotted path from the root; "" for the root itself.
         prefix: What was taken off every name.
         tensors: By name, in the file's order.
-        other: Tensors outside the container.
+        other: Tensors outside the container, and those in it that are none of the network's.
         metadata: Small scalars beside the container.
         scalar_tensors: Tensors beside the container that may hold one number worth showing.
     """
@@ -108,7 +108,7 @@ class Chooser:
         _refuse_reserved(tensors)
         metadata, scalar_tensors = _beside([holder for _, holder in way], node)
         container = ".".join(printable(key[:80]) for key, _ in way)
-        return Chosen(container, prefix, tensors, max(0, total - len(named)), metadata, scalar_tensors)
+        return Chosen(container, prefix, tensors, max(0, total - len(tensors)), metadata, scalar_tensors)
 
     def _descend(self, root: object) -> tuple[list[tuple[str, object]], object]:
         """The way from the root to the network, as (key, what holds it), and the network."""
@@ -131,7 +131,7 @@ class Chooser:
         named = next((key for key in CONTAINERS if key in inside), None)
         if named is not None:
             return named
-        if any(isinstance(value, Leaf) for _, value in self._members(node)):
+        if any(isinstance(value, Leaf) and not (inside and _is_number(value)) for _, value in self._members(node)):
             return None
         main = [key for key in inside if not _BESIDE.search(key[:_LONGEST_KEY])] or inside
         if isinstance(node, list | tuple):
@@ -149,15 +149,15 @@ class Chooser:
         return found
 
     def _without_companions(self, node: object) -> object:
-        """The node without optimizers and the like, if parts of the network lie side by side in it."""
-        if not isinstance(node, dict) or any(isinstance(value, Leaf) for value in node.values()):
+        """The node without optimizers and the like, if the network or parts of it lie side by side with them in it."""
+        if not isinstance(node, dict):
             return node
         kept = {
             key: value
             for key, value in node.items()
-            if not _BESIDE.search(_key_name(key)[:_LONGEST_KEY]) and self._count(value)
+            if isinstance(value, Leaf) or not (_BESIDE.search(_key_name(key)[:_LONGEST_KEY]) and self._count(value))
         }
-        return kept or node
+        return kept if any(self._count(value) for value in kept.values()) else node
 
     def _count(self, node: object) -> int:
         """How many tensors are in an object."""
@@ -302,18 +302,32 @@ def _long_name(name: str, limits: Limits) -> CheckpointRejected:
 
 
 def strip_prefixes(named: dict[str, Leaf]) -> tuple[dict[str, Leaf], str]:
-    """The same tensors without the wrappers' prefixes that all their names carry, and what was taken off.
+    """The network's tensors without the wrappers' prefixes that all their names carry, and what was taken off.
+
+    Wrappers have tensors of their own too: an average counts what went into it, a Lightning module may hold the weights of its
+    loss. They are left out where all the others have a prefix.
 
     Args:
         named: At least one tensor, by name.
     """
     taken = ""
     while True:
-        prefix = next((p for p in PREFIXES if all(name.startswith(p) and name != p for name in named)), None)
+        own = {name: leaf for name, leaf in named.items() if not _is_wrappers(name, leaf)}
+        prefix = next((p for p in PREFIXES if own and all(name.startswith(p) and name != p for name in own)), None)
         if prefix is None:
             return named, taken
         taken += prefix
-        named = {name.removeprefix(prefix): leaf for name, leaf in named.items()}
+        named = {name.removeprefix(prefix): leaf for name, leaf in own.items()}
+
+
+def _is_wrappers(name: str, leaf: Leaf) -> bool:
+    """Whether a tensor may be of what wraps the network."""
+    first, dot, _ = name.partition(".")
+    return bool(_BESIDE.search(first[:_LONGEST_KEY])) if dot else name == "n_averaged" and _is_number(leaf)
+
+
+def _is_number(leaf: Leaf) -> bool:
+    return isinstance(leaf, Tensor) and math.prod(leaf.size) == 1
 
 
 def _beside(holders: list[object], container: object) -> tuple[dict[str, Scalar], dict[str, Tensor]]:
@@ -325,7 +339,7 @@ def _beside(holders: list[object], container: object) -> tuple[dict[str, Scalar]
             name = printable(key[:_LONGEST_KEY])
             if len(key) > _LONGEST_KEY or name in metadata or len(metadata) + len(tensors) >= _MOST_SCALARS:
                 continue
-            if isinstance(value, Tensor) and holder is not container and math.prod(value.size) == 1:
+            if isinstance(value, Tensor) and holder is not container and _is_number(value):
                 tensors[name] = value
             elif isinstance(value, int | float) and abs(value) < _LARGEST_NUMBER:
                 metadata[name] = value

@@ -20,6 +20,24 @@ from landscape_core.reading.refusals import damaged
 
 _MEMBERS = ("storages", "tensors", "pickle")
 _MOST_MEMBERS = 100
+_LONGEST_EXTENSION = 4096
+"""Bytes of a member's extended header: a name and a few numbers. Python's own reading of longer ones takes quadratic time."""
+
+
+class _Member(tarfile.TarInfo):
+    """A member whose extended headers are short. `tarfile` documents this method for subclasses."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        extended = {
+            tarfile.XHDTYPE,
+            tarfile.XGLTYPE,
+            tarfile.SOLARIS_XHDTYPE,
+            tarfile.GNUTYPE_LONGNAME,
+            tarfile.GNUTYPE_LONGLINK,
+        }
+        if self.type in extended and not 0 <= self.size <= _LONGEST_EXTENSION:
+            raise damaged("a member of it has a header that is far too long")
+        return cast("tarfile.TarInfo", super()._proc_member(archive))  # type: ignore[misc]  # not in typeshed
 
 
 def open_tar(file: BufferedIOBase, size: int, limits: Limits) -> Opened:
@@ -34,7 +52,7 @@ def open_tar(file: BufferedIOBase, size: int, limits: Limits) -> Opened:
         CheckpointRejected: If it is another kind of tar file, is damaged or over the limits.
     """
     file.seek(0)
-    archive = tarfile.open(fileobj=file, mode="r:")  # noqa: SIM115  closing it would do nothing: the file is ours
+    archive = tarfile.open(fileobj=file, mode="r:", tarinfo=_Member)  # noqa: SIM115  closing it would do nothing: the file is ours
     storages, tensors, pickle = _members(archive, size)
     runs, places = _read_runs(storages, limits)
     known: dict[str, object] = {**runs, **_read_views(storages, runs, limits)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import hashlib
@@ -13,9 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
+from app import security
 from app.api import receiving
+from app.api.partial_files import PartialFiles
 from app.services.parts import shown_name
 from app.settings import AppSettings
+from worker.blobs import checkpoint_key, report_key
 
 LIMIT, DATASET_LIMIT = 300_000, 200_000
 TUS = {"tus-resumable": "1.0.0"}
@@ -149,6 +153,79 @@ def test_a_broken_connection_is_resumed_and_a_torn_write_is_cut_off(small, wait_
     assert result["id"] == hashlib.sha256(content).hexdigest()
 
 
+def begin_patch(site, location: str, length: int, content: bytes) -> socket.socket:
+    """A PATCH at the beginning that has sent only so much of what it announced."""
+    connection = socket.create_connection(("127.0.0.1", httpx.URL(site.url).port), timeout=20)
+    head = (
+        f"PATCH {location} HTTP/1.1\r\nHost: localhost\r\nTus-Resumable: 1.0.0\r\nUpload-Offset: 0\r\n"
+        f"Content-Type: application/offset+octet-stream\r\nContent-Length: {length}\r\n\r\n"
+    )
+    connection.sendall(head.encode() + content)
+    return connection
+
+
+def offset(site, location: str) -> int | None:
+    """How much of an upload the server has, as it says; None if it knows of none."""
+    head = httpx.head(f"{site.url}{location}", headers=TUS)
+    return int(head.headers["upload-offset"]) if head.status_code == 200 else None
+
+
+def test_what_came_before_a_silence_is_kept(small, wait_until, monkeypatch):
+    content = os.urandom(200_000)
+    location = create(small, len(content)).headers["location"]
+    monkeypatch.setattr(security, "SILENCE_S", 0.5)
+    with begin_patch(small, location, len(content), content[:120_000]) as connection:
+        assert b" 408 " in connection.recv(300)
+    monkeypatch.undo()
+    wait_until(lambda: offset(small, location), 5, "the offset is told")
+    kept = offset(small, location)
+    assert kept == 120_000
+    assert patch(small, location, kept, content[kept:]).status_code == 204
+    result = wait_until(
+        lambda: (r := httpx.get(f"{small.url}{location}/result")).status_code == 200 and r.json(), 10, "a result"
+    )
+    assert result["id"] == hashlib.sha256(content).hexdigest()
+
+
+def test_an_upload_is_not_deleted_under_the_hands_of_its_writer(small, wait_until):
+    location = create(small, 10).headers["location"]
+    folder = small.settings.incoming / "tus"
+    with begin_patch(small, location, 10, b"12345"):
+        wait_until(lambda: patch(small, location, 0, b"").status_code == 409, 5, "the first writer has begun")
+        refused = httpx.delete(f"{small.url}{location}", headers=TUS)
+        assert (refused.status_code, "Another connection" in refused.text) == (409, True)
+    wait_until(lambda: httpx.delete(f"{small.url}{location}", headers=TUS).status_code == 204, 5, "the writer has gone")
+    assert offset(small, location) is None
+    assert [path.name for path in folder.iterdir() if location.rpartition("/")[2] in path.name] == []
+
+
+def test_what_is_told_of_a_deleted_upload_does_not_bring_it_back(small):
+    files = PartialFiles(small.settings.incoming / "tus")
+    asyncio.run(files.write_info("f" * 32, {"offset": 0, "size": 10}))
+    assert not asyncio.run(files.exists("f" * 32))
+
+
+@pytest.mark.parametrize("content", [b"", b"x"])
+def test_many_writers_at_once_lose_nothing_and_break_nothing(small, content):
+    """Each tells the server's own offset, or an old one; whoever is late is told so, and the offset never goes back."""
+    location = create(small, 100_000).headers["location"]
+
+    def write(_: int) -> list[int | None]:
+        seen: list[int | None] = []
+        for _ in range(15):
+            seen.append(offset(small, location))
+            statuses.append(patch(small, location, seen[-1] or 0, content).status_code)
+        return seen
+
+    statuses: list[int] = []
+    with ThreadPoolExecutor(4) as pool:
+        offsets = list(pool.map(write, range(4)))
+    assert set(statuses) <= {204, 409}
+    assert all(None not in seen and seen == sorted(seen) for seen in offsets)
+    assert offset(small, location) == len(content) * statuses.count(204)
+    assert list((small.settings.incoming / "tus").glob(".*")) == []
+
+
 def test_wrong_offsets_and_two_writers_at_once(small):
     content = os.urandom(200_000)
     location = create(small, len(content)).headers["location"]
@@ -261,3 +338,15 @@ def test_what_had_come_whole_is_taken_in_at_the_next_start(small, wait_until):
         lambda: (r := httpx.get(f"{small.url}{location}/result")).status_code == 200 and r.json(), 10, "a result"
     )
     assert result["id"] == hashlib.sha256(content).hexdigest()
+
+
+def test_what_was_deleted_during_its_inspection_leaves_nothing(services, tmp_path):
+    path = tmp_path / "upload.pt"
+    path.write_bytes(b"content")
+    checkpoint = services.add_checkpoint(path, "a.pt").id
+    services.delete_checkpoint(checkpoint)
+    services.blobs.put(checkpoint_key(checkpoint), b"what the worker finds")
+    services.blobs.put(report_key("checkpoint", checkpoint), b'{"problem": null}')
+    assert not services.settle("checkpoint", checkpoint)
+    assert not services.blobs.exists(checkpoint_key(checkpoint))
+    assert not services.blobs.exists(report_key("checkpoint", checkpoint))

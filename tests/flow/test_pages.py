@@ -104,6 +104,32 @@ def test_an_interrupted_upload_goes_on_where_it_was(person, upload):
     expect(person.locator(".file", has_text="interrupted.pt").locator(".state")).to_have_text("Rejected", ignore_case=True)
 
 
+def test_an_upload_that_another_connection_holds_can_be_resumed(person, upload, watch):
+    watch.expected.add(409)
+    person.goto("/checkpoints")
+    busy = '{"error": {"code": "conflict", "message": "Another connection is sending this upload; try again in a moment."}}'
+    person.route(
+        "**/api/v1/uploads/**",
+        lambda route: (
+            route.fulfill(status=409, content_type="application/json", body=busy)
+            if route.request.method == "PATCH"
+            else route.continue_()
+        ),
+    )
+    person.clock.install()
+    upload(person, ZONE, "held.pt", b"not a checkpoint, but long enough to be sent" * 1000)
+    panel = person.locator(".upload-panel", has_text="held.pt")
+    expect(panel).to_contain_text("trying again")
+    for _ in range(10):
+        person.clock.run_for(45_000)
+        person.wait_for_timeout(100)
+    expect(panel).to_contain_text("Another connection")
+    person.unroute("**/api/v1/uploads/**")
+    panel.get_by_role("button", name="Resume").click()
+    person.clock.resume()
+    expect(person.locator(".file", has_text="held.pt").locator(".state")).to_have_text("Rejected", ignore_case=True)
+
+
 def test_a_checkpoint_is_deleted_only_after_a_question(person, upload):
     person.goto("/checkpoints")
     upload(person, ZONE, "to_delete.pt", b"not a checkpoint at all")

@@ -35,6 +35,19 @@
   /* -- every page -- */
 
   const shell = {
+    /** The page at an address, as the server lays it out; a sentence where it does not. */
+    async show(path, search) {
+      const asked = new URL(window.location.origin);
+      asked.pathname = `${(path || "/").replace(/\/+$/, "")}/content`;
+      asked.search = search || "";
+      let problem = "The server does not answer; reload the page in a moment.";
+      try {
+        const answer = await (await fetch(asked)).json();
+        if (answer.content) return [answer.content, answer.title];
+        problem = answer.error?.message || problem;
+      } catch { /* said below */ }
+      return [html("Div", { className: "not-found", role: "alert" }, problem), "Loss Atlas"];
+    },
     /** Marks the page in the navigation; a figure that was left closes its stream. */
     arrive(path, title) {
       const here = path || "/";

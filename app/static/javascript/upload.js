@@ -10,6 +10,8 @@
   "use strict";
 
   const CHUNK = 8 << 20, POLL_MS = 500, TELL_EVERY_MS = 150, API = "/api/v1";
+  // A connection that broke unnoticed holds its upload for a minute: the server answers 409 until then.
+  const RETRIES_MS = [0, 500, 1000, 3000, 5000, 10000, 20000, 40000], LOST_AFTER = 5, BUSY = new Set([408, 409, 423]);
   const COLLECTION = { checkpoint: "checkpoints", dataset: "datasets", directions: "directions", surface: "surfaces" };
   const jobs = {};
 
@@ -51,17 +53,18 @@
     tell(job, { phase: "uploading", name: file.name, size: file.size, sent: 0 });
     if (file.size === 0) { tell(job, { phase: "rejected", problem: "The file is empty." }); next(job); return; }
     const upload = (job.upload = new window.tus.Upload(file, {
-      endpoint: `${API}/uploads/`, chunkSize: CHUNK, retryDelays: [0, 500, 1000, 3000, 5000], removeFingerprintOnSuccess: true,
+      endpoint: `${API}/uploads/`, chunkSize: CHUNK, retryDelays: RETRIES_MS, removeFingerprintOnSuccess: true,
       metadata: { filename: file.name, filetype: file.type || "application/octet-stream", kind: job.kind },
       onProgress: (sent) => progress(job, clock, sent, file.size),
-      onShouldRetry: (error) => {
+      onShouldRetry: (error, attempt) => {
         const status = error.originalResponse?.getStatus() ?? 0;
-        const again = status === 0 || status === 409 || status === 423 || status >= 500;
+        const again = status === 0 ? attempt < LOST_AFTER : BUSY.has(status) || status >= 500;
         if (again) tell(job, { phase: "retrying" });
         return again;
       },
       onError: (error) => {
-        const refused = (error.originalResponse?.getStatus() ?? 0) >= 400 && error.originalResponse.getStatus() < 500;
+        const status = error.originalResponse?.getStatus() ?? 0;
+        const refused = status >= 400 && status < 500 && !BUSY.has(status);
         tell(job, { phase: refused ? "rejected" : "failed", problem: sentence(error) });
         if (refused) next(job);
       },

@@ -92,6 +92,28 @@ def test_a_header_that_promises_terabytes_costs_nothing():
         npz.load(buffer.getvalue())
 
 
+@pytest.mark.parametrize(
+    "header", ["{[]: 1}", "{1: 2, 'a': 3}", "'''", "(((", "  x\n y\n", "(" * 3000, "{'descr': (), 'shape': 1}"]
+)
+def test_a_header_that_is_no_header_is_damage(header):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("x.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode())
+    with pytest.raises(SurfaceRejected, match="not a readable") as refused:
+        npz.load(buffer.getvalue())
+    assert "\n" not in str(refused.value)
+
+
+def test_a_damaged_lzma_stream_is_damage():
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("x.npy", bytes(range(256)) * 9)
+    data = bytearray(buffer.getvalue())
+    data[39:60] = b"\xff" * 21
+    with pytest.raises(SurfaceRejected, match="not a readable"):
+        npz.load(bytes(data))
+
+
 def test_a_zip_bomb_is_refused_by_its_size():
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("x.npy", "w") as entry:

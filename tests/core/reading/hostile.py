@@ -6,6 +6,7 @@ import io
 import json
 import shlex
 import struct
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -149,6 +150,12 @@ def makers(canary: Path) -> dict[str, Maker]:  # many lines: one for each file
             _copies("torch._utils", "_rebuild_tensor_v2", *_thin_tensor(), times=400_000), FOUR
         ),
         "24-many-integers": lambda: _deflated(b"](" + b"K\x01" * 2_900_000 + b"e"),
+        "24-many-strings": lambda: _deflated(b"](" + b"\x8c\x02\xc4\x80" * 2_990_000 + b"e"),
+        "24-many-strings-astral": lambda: _deflated(b"](" + b"\x8c\x04\xf0\x9f\x98\x80" * 2_600_000 + b"e"),
+        "24-many-dicts": lambda: _deflated(b"](" + b"}NNs" * 499_000 + b"\x8c\x02\xc4\x80" * 990_000 + b"e"),
+        "24-many-numbers-named": lambda: _deflated(
+            b"](" + b"".join(b"G" + struct.pack(">d", i) + b"\x94" for i in range(990_000)) + b"e"
+        ),
         "24-many-holders": lambda: _deflated(table(w=HONEST) + b"q\x000](" + b"h\x00" * 1_400_000 + b"e", FOUR),
         "24-integer-text": lambda: zipped(b"L" + b"9" * 10_000_000 + b"L\n"),
         "24-many-sets": lambda: zipped(b"\x8f" * 5_000_000),
@@ -159,6 +166,9 @@ def makers(canary: Path) -> dict[str, Maker]:  # many lines: one for each file
             b"}(" + b"".join(text(f"w{i}") + tensor(storage("0", 10**6), 0, (10**6,)) for i in range(200)) + b"u",
             {"data/0": bytes(4 * 10**6)},
         ),
+        "24-tar-extended-header": lambda: _extended_tar(tarfile.XHDTYPE, b"1" * 2_000_000),
+        "24-tar-global-header": lambda: _extended_tar(tarfile.XGLTYPE, b"1" * 2_000_000),
+        "24-tar-long-name": lambda: _extended_tar(tarfile.GNUTYPE_LONGNAME, b"n" * 2_000_000),
         "27-long-name": zipped(b"}" + text("n" * 10_240) + HONEST + b"s", FOUR),
         "27-long-path": lambda: zipped(b"".join(b"}" + text("k" * 500_000) for _ in range(60)) + HONEST + b"s" * 60, FOUR),
         "27-one-name-twice": zipped(table(**{"a.b": HONEST, "a": table(b=HONEST)}), FOUR),
@@ -208,6 +218,13 @@ def honest_files() -> dict[str, bytes]:
         ),
         "31-deflated": zipped(table(w=HONEST), FOUR, zipfile.ZIP_DEFLATED),
     }
+
+
+def _extended_tar(kind: bytes, data: bytes) -> bytes:
+    """A tar file that begins with an extended header (CVE-2024-6232)."""
+    info = tarfile.TarInfo("header")
+    info.type, info.size = kind, len(data)
+    return info.tobuf(tarfile.USTAR_FORMAT) + data + bytes(-len(data) % 512 + 1024)
 
 
 def _twice(number: int) -> bytes:
@@ -338,6 +355,15 @@ def _safetensors() -> dict[str, Maker]:  # many lines: one for each file
         "empty-1e18": one(b"", shape=[0, 10**18], data_offsets=[0, 0]),
         "empty-2^62": one(b"", shape=[2**62, 0], data_offsets=[0, 0]),
         "name-10KB": safetensors(json.dumps({"n" * 10_240: json.loads(entry)}).encode(), bytes(16)),
+        "10MB-of-tables": lambda: safetensors(b'{"w":[' + b"{}," * 3_490_000 + b"{}]}"),
+        "10MB-of-lists": lambda: safetensors(b'{"w":[' + b"[]," * 3_490_000 + b"[]]}"),
+        "10MB-of-keys": lambda: safetensors(b'{"w":{' + b",".join(b'"%x":0' % i for i in range(900_000)) + b"}}"),
+        "10MB-of-metadata": lambda: safetensors(
+            ('{"__metadata__":{' + ",".join(f'"{i:x}":"\u0100"' for i in range(700_000)) + "}}").encode()
+        ),
+        "metadata-1001": lambda: safetensors(json.dumps({"__metadata__": {str(i): "" for i in range(1001)}}).encode()),
+        "10MB-of-numbers": lambda: safetensors(b'{"w":[' + b"0," * 5_000_000 + b"0]}"),
+        "10MB-of-texts": lambda: safetensors(b'{"w":[' + '"\u0100",'.encode() * 2_000_000 + b"0]}"),
         "many-tensors": lambda: _many_empty(120_000),
         "60MB-header": lambda: _many_empty(900_000),
     }

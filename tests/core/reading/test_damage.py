@@ -22,7 +22,7 @@ from .assembler import archive
 from .torch_files import legitimate, network, saved, tar
 
 MUTATIONS = 4_000
-SECONDS_EACH = 2.0
+SECONDS_EACH = 20.0
 
 
 def good_files() -> dict[str, bytes]:

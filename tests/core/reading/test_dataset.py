@@ -75,6 +75,17 @@ def lying_header() -> bytes:
     return buffer.getvalue()
 
 
+@pytest.mark.parametrize(
+    "header", ["{[]: 1}", "{1: 2, 'a': 3}", "'''", "(((", "  x\n y\n", "(" * 3000, "{'descr': (), 'shape': 1}"]
+)
+def test_a_header_that_is_no_header_is_damage(header, tmp_path):
+    with zipfile.ZipFile(tmp_path / "d.npz", "w") as file:
+        file.writestr("x.npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode())
+    with pytest.raises(DatasetRejected, match="cannot be read") as refused:
+        read_dataset(tmp_path / "d.npz")
+    assert "\n" not in str(refused.value)
+
+
 def bomb() -> bytes:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, x=np.zeros((40_000, 32, 32, 3), np.uint8), y=np.zeros(40_000, np.int64))

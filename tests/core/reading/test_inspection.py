@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import resource
@@ -11,6 +13,8 @@ import socket
 import subprocess
 import sys
 import time
+import zipfile
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import h5py
@@ -19,9 +23,10 @@ import pytest
 
 from landscape_core.errors import CheckpointRejected, DatasetRejected, SurfaceRejected
 from landscape_core.formats import load
-from landscape_core.reading import inspect_in_child, inspection, read_canonical, recheck
+from landscape_core.reading import inspect_in_child, inspection, read_canonical, recheck, sandbox
 from landscape_core.reading.recheck import REPORTS
 
+from .assembler import safetensors
 from .torch_files import network, saved
 
 
@@ -33,6 +38,32 @@ def run(code: str) -> subprocess.CompletedProcess[str]:
 
 def test_a_locked_process_gets_no_more_memory():
     assert "MemoryError" in run("bytearray(3 << 30)").stderr
+
+
+def test_a_locked_process_gets_no_more_than_half_of_the_machine_however_large_its_file():
+    code = "import resource as r; from landscape_core.reading import sandbox as s; s.lock_down(1 << 40, 20);"
+    code += "print(r.getrlimit(r.RLIMIT_AS)[0], s.machine_memory())"
+    ended = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
+    bound, memory = map(int, ended.stdout.split())
+    assert bound == max(2 << 30, memory // 2)
+    assert memory <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_a_control_group_bounds_the_memory_too(tmp_path, monkeypatch):
+    group = Path("/proc/self/cgroup").read_text().partition("0::/")[2].strip() if Path("/proc/self/cgroup").exists() else None
+    if group is None:
+        pytest.skip("control groups are a matter of Linux")
+    (tmp_path / group).mkdir(parents=True, exist_ok=True)
+    (tmp_path / group / "memory.max").write_text("max\n")
+    monkeypatch.setattr(sandbox, "_CGROUPS", tmp_path)
+    assert sandbox.machine_memory() == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    (tmp_path / "memory.max").write_text("536870912\n")
+    assert sandbox.machine_memory() == 512 << 20
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="its order of victims is a matter of Linux")
+def test_a_locked_process_is_the_first_to_go_when_memory_runs_out():
+    assert run("print(open('/proc/self/oom_score_adj').read())").stdout.strip() == "1000"
 
 
 def test_a_locked_process_writes_no_large_file(tmp_path):
@@ -71,15 +102,35 @@ def test_a_locked_process_sees_no_network_where_the_system_allows_it():
         assert ended.returncode != 0, "the child reached a server on this machine"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the environment of another process is read from /proc")
 def test_the_child_sees_nothing_of_the_environment(tmp_path, monkeypatch):
     """Neither secrets, nor a Python path, nor what stands on the parent's stdin."""
     (tmp_path / "numpy.py").write_text("raise SystemExit('hijacked')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setenv("PYTHONSTARTUP", str(tmp_path / "numpy.py"))
+    monkeypatch.setenv("LOSSATLAS_SECRET", "secret")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "f").write_bytes(saved(network().state_dict()))
-    assert inspect_in_child("checkpoint", tmp_path / "f", "f", tmp_path / "out")["tensors"] == 9
-    assert set(inspection._ENVIRONMENT) & set(os.environ) <= {"PATH", "LC_ALL", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"}
+    with ThreadPoolExecutor(1) as pool:
+        report = pool.submit(inspect_in_child, "checkpoint", tmp_path / "f", "f", tmp_path / "out")
+        seen = environment_of_a_child(report)
+        assert report.result()["tensors"] == 9
+    assert seen == inspection._ENVIRONMENT
+
+
+def environment_of_a_child(report: Future) -> dict[str, str]:
+    """The environment of the reading process, while it runs."""
+    while not report.done():
+        for entry in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                if b"landscape_core.reading.child" in entry.read_bytes() and parent_of(entry) == str(os.getpid()):
+                    pairs = entry.with_name("environ").read_bytes().rstrip(b"\0").split(b"\0")
+                    return dict(pair.decode().split("=", 1) for pair in pairs)
+    return pytest.fail("the child was not seen")
+
+
+def parent_of(entry: Path) -> str:
+    return entry.with_name("stat").read_text().rpartition(")")[2].split()[1]
 
 
 def test_the_child_loads_little(tmp_path):
@@ -147,6 +198,22 @@ def test_a_child_that_takes_too_long_is_stopped():
     assert isinstance(usage, resource.struct_rusage)
 
 
+def test_a_child_does_not_outlive_one_that_waits_no_longer():
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        with pytest.raises(KeyboardInterrupt):
+            inspection._wait(process, deadline=time.monotonic() + 60)
+        assert process.poll() == -signal.SIGKILL
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        process.kill()
+
+
 def written(tmp_path: Path, kind: str, path: Path) -> tuple[Path, dict]:
     """The folder that a child leaves, as it leaves it."""
     out = tmp_path / "canonical"
@@ -190,6 +257,67 @@ def test_a_canonical_form_that_is_damaged_is_not_believed(tmp_path):
         (tmp_path / "d" / "canonical").write_bytes(damaged)
         with pytest.raises(CheckpointRejected, match="contradicts itself"):
             inspection._checked_report("checkpoint", tmp_path / "d", CheckpointRejected)
+
+
+def damaged_archives(good: bytes) -> dict[str, bytes]:
+    """Archives whose reading ends in errors of many kinds."""
+    local = bytearray(good)
+    local[2:4] = b"\xff\xff"
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("x.npy", bytes(100))
+    stream = bytearray(packed.getvalue())
+    stream[35:40] = b"\xff" * 5
+    headers = io.BytesIO()
+    with zipfile.ZipFile(headers, "w") as file:
+        file.writestr("x.npy", b"\x93NUMPY\x01\x00\x07\x00{[]: 1}")
+    return {"local header": bytes(local), "stream": bytes(stream), "header": headers.getvalue()}
+
+
+@pytest.mark.parametrize("damage", ["local header", "stream", "header"])
+def test_no_damage_of_a_canonical_form_throws(damage, tmp_path):
+    np.savez(tmp_path / "f.npz", x=np.zeros((4, 2, 2), np.uint8), y=np.arange(4))
+    out, honest = written(tmp_path, "dataset", tmp_path / "f.npz")
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "report.json").write_text(json.dumps(honest))
+    (tmp_path / "d" / "canonical").write_bytes(damaged_archives(out.read_bytes())[damage])
+    with pytest.raises(DatasetRejected, match="contradicts itself"):
+        inspection._checked_report("dataset", tmp_path / "d", DatasetRejected)
+
+
+@pytest.mark.parametrize("name", ["canonical", "report.json"])
+def test_a_link_is_not_followed_out_of_the_childs_folder(name, tmp_path):
+    (tmp_path / "f").write_bytes(saved(network().state_dict()))
+    out, honest = written(tmp_path, "checkpoint", tmp_path / "f")
+    (tmp_path / "elsewhere").write_text(json.dumps(honest))
+    (tmp_path / "d").mkdir()
+    shutil.copy(out, tmp_path / "d" / "canonical")
+    shutil.copy(tmp_path / "elsewhere", tmp_path / "d" / "report.json")
+    assert inspection._checked_report("checkpoint", tmp_path / "d", CheckpointRejected) == honest
+    (tmp_path / "d" / name).unlink()
+    (tmp_path / "d" / name).symlink_to(out if name == "canonical" else tmp_path / "elsewhere")
+    with pytest.raises(CheckpointRejected, match="contradicts itself"):
+        inspection._checked_report("checkpoint", tmp_path / "d", CheckpointRejected)
+
+
+def test_a_canonical_surface_is_in_the_projects_own_form(tmp_path):
+    with h5py.File(tmp_path / "s.h5", "w") as file:
+        file["xcoordinates"], file["ycoordinates"] = np.linspace(-1, 1, 3), np.linspace(-1, 1, 2)
+        file["train_loss"], file["train_acc"] = np.arange(6.0).reshape(3, 2), np.full((3, 2), 50.0)
+    _, honest = written(tmp_path, "surface", tmp_path / "s.h5")
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "report.json").write_text(json.dumps(honest))
+    shutil.copy(tmp_path / "s.h5", tmp_path / "d" / "canonical")
+    with pytest.raises(SurfaceRejected, match="contradicts itself"):
+        inspection._checked_report("surface", tmp_path / "d", SurfaceRejected)
+
+
+def test_many_long_names_of_any_script_are_read(tmp_path):
+    names = ["漢" * 245 + f"{index:05d}" for index in range(5000)]
+    entries = {name: {"dtype": "U8", "shape": [1], "data_offsets": [i, i + 1]} for i, name in enumerate(names)}
+    (tmp_path / "f").write_bytes(safetensors(json.dumps(entries, ensure_ascii=False).encode(), bytes(5000)))
+    assert inspect_in_child("checkpoint", tmp_path / "f", "f", tmp_path / "out")["tensors"] == 5000
+    assert list(read_canonical(tmp_path / "out")) == names
 
 
 def test_a_data_set_that_is_not_as_reported_is_not_believed(tmp_path):

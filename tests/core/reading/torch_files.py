@@ -116,7 +116,36 @@ def legitimate() -> dict[str, tuple[bytes, dict[str, torch.Tensor], str, str]]:
         "parameters": (saved(dict(module.named_parameters())), dict(module.named_parameters()), "", ""),
         "tar of 0.1": (tar(state), state, "", ""),
     }
-    return found | _element_types() | _views()
+    return found | _wrapped(module, state, optimizer) | _element_types() | _views()
+
+
+def _wrapped(
+    module: nn.Module, state: dict[str, torch.Tensor], optimizer: torch.optim.Optimizer
+) -> dict[str, tuple[bytes, dict[str, torch.Tensor], str, str]]:
+    """The network beside tensors of what wraps it or was saved with it."""
+    averaged = torch.optim.swa_utils.AveragedModel(module).state_dict()
+    with_loss = {f"model.{name}": value for name, value in state.items()} | {"criterion.weight": torch.ones(3)}
+    as_net = {f"net.{name}": value for name, value in state.items()}
+    return {
+        "averaged": (saved(averaged), dict(module.state_dict()), "", "module."),
+        "lightning with a loss": (saved({"state_dict": with_loss}), state, "state_dict", "model."),
+        "lightning net": (saved({"state_dict": as_net, "epoch": 1}), state, "state_dict", "net."),
+        "beside a number": (saved({"resnet": state, "best_acc": torch.tensor(91.0)}), state, "resnet", ""),
+        "with its optimizer": (saved({**state, "optimizer": optimizer.state_dict()}), state, "", ""),
+        "fsdp": (saved({f"_fsdp_wrapped_module.{n}": v for n, v in state.items()}), state, "", "_fsdp_wrapped_module."),
+        "a loss of its own": (
+            saved({"criterion.weight": torch.ones(3), "b": torch.ones(2)}),
+            {"criterion.weight": torch.ones(3), "b": torch.ones(2)},
+            "",
+            "",
+        ),
+        "numbers alone": (
+            saved({"a": torch.tensor(1.0), "b": torch.ones(1)}),
+            {"a": torch.tensor(1.0), "b": torch.ones(1)},
+            "",
+            "",
+        ),
+    }
 
 
 def _element_types() -> dict[str, tuple[bytes, dict[str, torch.Tensor], str, str]]:
@@ -175,7 +204,7 @@ def tar(state: dict[str, torch.Tensor]) -> bytes:
 
 
 def unsupported() -> dict[str, bytes]:
-    """Files with tensors of kinds that are not read. Rows 15 and 16, and a real TorchScript archive and .pt2."""
+    """Files with tensors of kinds that are not read. Rows 15 and 16, and a real TorchScript archive."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         sparse = torch.sparse_coo_tensor(torch.tensor([[0, 2]]), torch.ones(2), (3,))
