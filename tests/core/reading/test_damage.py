@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import re
 import tempfile
 import time
 import zipfile
@@ -15,7 +16,7 @@ import torch
 from safetensors.torch import save as save_safetensors
 
 from landscape_core.errors import CheckpointRejected
-from landscape_core.reading import Limits, read_checkpoint
+from landscape_core.reading import Limits, inspect_in_child, read_checkpoint
 
 from . import hostile
 from .assembler import archive
@@ -48,6 +49,22 @@ def test_a_file_cut_short_is_refused(kind, part, tmp_path):
     path.write_bytes(data[: len(data) * part // 20])
     with pytest.raises(CheckpointRejected, match=r"cut short|empty|not a checkpoint|damaged|no whole one"):
         read_checkpoint(path)
+
+
+@pytest.mark.parametrize("kind", GOOD)
+def test_the_child_says_what_is_damaged_too(kind, tmp_path):
+    """Cut short, and with a bit turned over in its first bytes: a sentence of the reader's, not of its end."""
+    data = GOOD[kind]
+    turned = bytearray(data)
+    turned[9] ^= 64
+    for damaged in (data[: len(data.rstrip(b"\0")) // 2], bytes(turned)):  # a tar file ends in padding
+        (tmp_path / "f").write_bytes(damaged)
+        try:
+            inspect_in_child("checkpoint", tmp_path / "f", "f", tmp_path / "out")
+        except CheckpointRejected as error:
+            assert not re.search(r"not foreseen|makes the reader fail|contradicts itself|far longer", str(error))  # noqa: PT017
+        else:
+            assert damaged == turned  # a name in a pickle or a mark of the time may be another
 
 
 def test_a_flipped_bit_in_a_zip_is_refused(tmp_path):
