@@ -79,7 +79,6 @@ class HessianDirection(Message):
     Attributes:
         index: 1 for the largest eigenvalue, 2 for the next; -1 for the smallest (the most negative), -2 for the next.
         examples: The mean is over the first so many of the request's examples, in their order; over all if there are fewer.
-            The first 512 are those on which the first whole surface is measured.
     """
 
     kind: Literal["hessian"] = "hessian"
