@@ -114,7 +114,7 @@ def axis(spec: Axis) -> str:
 def network(name: str, options: Mapping[str, object]) -> str:
     """An architecture with what distinguishes it: `resnet56 (conv shortcuts)`."""
     kinds = {"conv": "conv shortcuts", "A": "parameter-free shortcuts, option A"}
-    if name.startswith(("resnet", "wrn")):
+    if name.startswith(("resnet", "wrn")) and ":" not in name:
         kind = "no shortcuts" if name.endswith("_noshort") else kinds.get(str(options.get("shortcut", "conv")), "")
         return f"{name} ({kind})" if kind else name
     known = ", ".join(str(v) if k == "activation" else f"{k.replace('_', ' ')} {v}" for k, v in options.items())

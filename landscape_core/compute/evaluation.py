@@ -162,13 +162,8 @@ class Evaluator:
             "dataset": self._facts.title,
             "data_sha256": self._batches.sha256(),
             **self._about,
-            "directions": about_directions(self._floats(self._x), self._y and self._floats(self._y))
-            | self._about.get("directions", {}),
+            "directions": about_directions(self._x, self._y, self._floating) | self._about.get("directions", {}),
         }
-
-    def _floats(self, direction: list[np.ndarray]) -> list[np.ndarray]:
-        """What moves of a direction: batch norm's counters have no part in it."""
-        return [array for array, is_floating in zip(direction, self._floating, strict=True) if is_floating]
 
     def _wanted(self, examples: Examples) -> int:
         return len(examples.y) if self.request.data.examples is None else self.request.data.examples
@@ -233,7 +228,7 @@ class Evaluator:
             ) from error
         if self._first is not None:
             self._first.forget()
-        self._batch //= 2  # not of what was tried: a short last batch may fail by chance
+        self._batch = max(tried // 2, self._batch // 4)  # a short last batch may fail by chance
 
 
 def _batch_size(macs: int) -> int:

@@ -37,6 +37,7 @@ class OwnPlane:
         x: δ, one tensor for each of `moved_tensors`.
         y: η likewise; None for a curve.
         grid: Where it is measured.
+        floating: Which of the moved tensors are of floating numbers.
     """
 
     spec: PlaneSpec | None
@@ -44,6 +45,7 @@ class OwnPlane:
     x: list[Tensor]
     y: list[Tensor] | None
     grid: Grid
+    floating: list[bool]
 
     def provenance(self) -> dict[str, Any]:
         """Plane, grid and directions, so that the surface can be computed again. JSON-able."""
@@ -52,7 +54,7 @@ class OwnPlane:
         return {
             "plane": given if self.spec is None else self.spec.model_dump(mode="json"),
             "grid": self.grid.model_dump(mode="json"),
-            "directions": about_directions(x or [], y),
+            "directions": about_directions(x or [], y, self.floating),
         }
 
 
@@ -83,7 +85,8 @@ def asked_plane(plane: Any, grid: Any, module: nn.Module) -> OwnPlane:
     if (wanted.y is None) != (y is None):
         has, needs = ("one axis", "two directions") if wanted.y is None else ("two axes", "one direction")
         raise InvalidRequest(f"The grid has {has} but the plane {needs}; give as many axes as directions.", field="grid")
-    return OwnPlane(spec, how, x, y, wanted)
+    floating = [tensor.is_floating_point() for tensor in moved_tensors(module, how).values()]
+    return OwnPlane(spec, how, x, y, wanted, floating)
 
 
 def _read(kind: type[_M], value: Any, name: str) -> _M:

@@ -28,25 +28,27 @@ def made_with(device: torch.device) -> dict[str, Any]:
     }
 
 
-def about_directions(x: Sequence[np.ndarray], y: Sequence[np.ndarray] | None) -> dict[str, float]:
+def about_directions(x: Sequence[np.ndarray], y: Sequence[np.ndarray] | None, floating: Sequence[bool]) -> dict[str, float]:
     """Lengths of the directions and the cosine between them, as far as they are finite.
 
     Args:
         x: δ, one array for each moved tensor.
         y: η likewise; None for a curve.
+        floating: Which of the tensors really move: batch norm's counters have no part in a direction.
     """
-    first = _flat(x)
+    first = _flat(x, floating)
     about = {"x_norm": float(np.linalg.norm(first))}
     if y is not None:
-        second = _flat(y)
+        second = _flat(y, floating)
         about["y_norm"] = float(np.linalg.norm(second))
         lengths = about["x_norm"] * about["y_norm"]
         about["cosine"] = float(first @ second) / lengths if lengths else 0.0
     return {name: value for name, value in about.items() if np.isfinite(value)}
 
 
-def _flat(direction: Sequence[np.ndarray]) -> np.ndarray:
-    return np.concatenate([array.ravel() for array in direction]).astype(np.float64)
+def _flat(direction: Sequence[np.ndarray], floating: Sequence[bool]) -> np.ndarray:
+    moving = [array.ravel() for array, moves in zip(direction, floating, strict=True) if moves]
+    return np.concatenate([*moving, np.zeros(0)]).astype(np.float64)
 
 
 def own_values(loss: float, accuracy: float) -> dict[str, float | None]:

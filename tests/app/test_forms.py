@@ -198,4 +198,4 @@ def test_colour_scales_go_from_nought_to_one():
 def test_only_a_catalogued_resnet_is_said_to_have_shortcuts():
     assert words.network("resnet20", {}) == "resnet20 (conv shortcuts)"
     assert words.network("resnet20_noshort", {}) == "resnet20_noshort (no shortcuts)"
-    assert words.network("resnet_mine.py:build", {"code": "0f" * 8}) == f"resnet_mine.py:build ({'0f' * 8})"
+    assert words.network("resnet_mine.py:build", {"code": "0f" * 8}) == f"resnet_mine.py:build (code {'0f' * 8})"

@@ -212,7 +212,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(resnet_weights, images):
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
 
     evaluator._plane.module.register_forward_pre_hook(limited)
-    most = 20
+    evaluator._batch, most = 64, 20
     tally = evaluator.tally([(0, 0)], 0, 150)
     assert sizes[:3] == [64, 32, 16]
     assert set(sizes[2:]) == {16, 6}
@@ -221,6 +221,29 @@ def test_out_of_memory_halves_the_batch_and_goes_on(resnet_weights, images):
     most = 0
     with pytest.raises(OutOfMemory, match=r"one example of \(3, 9, 8\) through resnet20 \(27[0-9],"):
         evaluator.tally([(0, 0)], 0, 150)
+
+
+def test_a_short_last_batch_that_fails_once_costs_little(resnet_weights, images):
+    evaluator = Evaluator(surface_request("resnet20", axis(2, 0.5)), resnet_weights, images)
+    evaluator._batch = 74
+    sizes = []
+
+    def fails_once(_, inputs) -> None:
+        sizes.append(len(inputs[0]))
+        if sizes.count(2) == 1 and sizes[-1] == 2:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    evaluator._plane.module.register_forward_pre_hook(fails_once)
+    assert evaluator.tally([(0, 0)], 0, 150).examples[0] == 150
+    assert sizes == [74, 74, 2, 2]
+    assert evaluator._batch == 18
+
+
+@pytest.mark.parametrize(
+    ("macs", "size"), [(125_747_840, 64), (40_800_000, 64), (1 << 25, 64), (1 << 24, 128), (1, 1024), (0, 1024)]
+)
+def test_small_convolutional_networks_get_larger_batches(macs, size):
+    assert evaluation._batch_size(macs) == size
 
 
 def test_another_error_of_the_network_is_not_taken_for_lack_of_memory(resnet_weights, images):
@@ -252,7 +275,7 @@ def test_provenance_says_how_it_was_made(subject):
     about = json.loads(json.dumps(surface.provenance, allow_nan=False))
     assert about["torch"] == torch.__version__
     assert about["device"] == "cpu"
-    assert about["batch"] == (evaluation.CONVOLUTION_BATCH if name == "resnet20" else evaluation.PERCEPTRON_BATCH)
+    assert about["batch"] == (512 if name == "resnet20" else 1024)  # a ResNet-20 on images of 9 x 8 is small
     assert len(about["data_sha256"]) == 64
     assert abs(about["directions"]["cosine"]) < 0.7
     assert about["seconds"] > 0
