@@ -159,7 +159,7 @@ async def prepare(services: Services, dataset: str | None, current: str, origin:
     except NotFound:
         return no_update, "This data set is not on this server any more."
     sizes = " and ".join(f"{words.count(n)} {split} examples" for split, n in info.splits.items() if n)
-    text = f"{sizes} of {words.shape(info.shape)}, {info.classes} classes. {info.source}".strip()
+    text = f"{sizes} of {words.shape(info.shape)}, {info.classes} classes. {info.source[:1].upper()}{info.source[1:]}".strip()
     kept = dataset == origin.get("dataset") and current == origin.get("preprocessing")
     return no_update if kept else info.preprocessing, text
 
