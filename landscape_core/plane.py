@@ -11,8 +11,8 @@ from landscape_core.message import Message, Seed, Sha256
 MAX_EIGENVECTORS = 20
 """Highest number of an eigenvector from either end: each is found after those before it."""
 
-MAX_RUN_VALUES = 2_000_000_000
-"""Most numbers in the checkpoints of one trajectory: 8 GB of float32, all of which are in memory at once."""
+MAX_RUN_VALUES = 500_000_000
+"""Most numbers in the checkpoints of one trajectory: 2 GB of float32, and six times that where one tensor is most of it."""
 
 MAX_HESSIAN_PARAMETERS = 50_000_000
 """Most parameters of a network whose Hessian is looked into: the search keeps dozens of float64 vectors of this length."""

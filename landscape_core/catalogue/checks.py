@@ -14,6 +14,7 @@ from landscape_core.requests import (
     FileDirection,
     HessianDirection,
     PlaneSpec,
+    PrincipalDirection,
     RandomDirection,
     Standardisation,
     SurfaceRequest,
@@ -191,6 +192,12 @@ def check_plane(plane: PlaneSpec, checkpoint: str = "") -> None:
                 f"Direction {axis} goes towards the very checkpoint that it starts from, so it has no length; "
                 "name another checkpoint.",
                 field=f"plane.{axis}.checkpoint",
+            )
+        if isinstance(spec, PrincipalDirection) and spec.index > (most := len({*spec.checkpoints, checkpoint}) - 1):
+            raise InvalidRequest(
+                f"A run of {most + 1} different checkpoints, with the network's own, has at most {most} principal "
+                f"direction{'' if most == 1 else 's'}, so no number {spec.index}; name more, or ask for a lower number.",
+                field=f"plane.{axis}.index",
             )
     if x == y and not isinstance(x, FileDirection):
         raise InvalidRequest(

@@ -96,7 +96,9 @@ def convolution_chain(shapes: Shapes) -> ConvolutionChain:
         layers = [_layer(name, modules) for name in order if not _is_norm(modules[name])]
         broken = _broken_link(layers)
         if broken is None:
-            return _chain(_with_norms(layers, order, modules), modules, shapes)
+            owners, broken = _owners(layers, order, modules)
+        if broken is None:
+            return _chain([_with_norm(layer, owners, modules) for layer in layers], modules, shapes)
         problem = problem or broken
     raise _no_chain(problem or "its layers have no order")
 
@@ -106,14 +108,19 @@ def _no_chain(problem: str) -> InvalidRequest:
 
 
 def _is_sorted(shapes: Shapes) -> bool:
-    return list(shapes) == sorted(shapes)
+    """Whether the tensors stand in the order of their names; batch norm's counters, of another type, may stand apart."""
+    names = [name for name in shapes if not name.endswith(COUNTER)]
+    return names == sorted(names)
 
 
 def _modules(shapes: Shapes) -> Modules:
+    """In the order of what is no counter: safetensors files have the counters of all batch norms before all else."""
     modules: Modules = {}
-    for name, shape in shapes.items():
-        head, _, last = name.rpartition(".")
-        modules.setdefault(head, {})[last] = tuple(shape)
+    for counter in (False, True):
+        for name, shape in shapes.items():
+            if name.endswith(COUNTER) is counter:
+                head, _, last = name.rpartition(".")
+                modules.setdefault(head, {})[last] = tuple(shape)
     return modules
 
 
@@ -181,17 +188,12 @@ def _what(layer: ChainLayer) -> str:
     return "channels" if layer.kernel else "numbers"
 
 
-def _with_norms(layers: list[ChainLayer], order: list[str], modules: Modules) -> list[ChainLayer]:
-    """The layers with their batch norms.
-
-    Raises:
-        InvalidRequest: It cannot be told which layer a batch norm belongs to, or a vector has another length than its layer.
-    """
+def _owners(layers: list[ChainLayer], order: list[str], modules: Modules) -> tuple[dict[str, str], str | None]:
+    """Layer -> its batch norm, and what stands in the way: nothing tells, or a vector has another length than its layer."""
     norms = [name for name in order if _is_norm(modules[name])]
     owners = _preceding(order, norms)
     if owners is None and (owners := _by_turn(layers, norms)) is None:
-        raise _no_chain(f"the names do not say which layers the {len(norms)} batch norms ({listed(norms)}) belong to")
-    found = []
+        return {}, f"the names do not say which layers the {len(norms)} batch norms ({listed(norms)}) belong to"
     for layer in layers:
         norm = owners.get(layer.name)
         vectors = {} if norm is None else {f"{norm}.{part}": v for part, v in modules[norm].items() if part != COUNTER}
@@ -199,10 +201,13 @@ def _with_norms(layers: list[ChainLayer], order: list[str], modules: Modules) ->
             vectors[f"{layer.name}.bias"] = modules[layer.name]["bias"]
         for name, shape in vectors.items():
             if shape != (layer.outputs,):
-                raise _no_chain(f"{name} has shape {shape}, but {layer.name}.weight gives {layer.outputs} {_what(layer)}")
-        scaled = norm is not None and "weight" in modules[norm]
-        found.append(layer.model_copy(update={"norm": norm, "scaled": scaled}))
-    return found
+                return {}, f"{name} has shape {shape}, but {layer.name}.weight gives {layer.outputs} {_what(layer)}"
+    return owners, None
+
+
+def _with_norm(layer: ChainLayer, owners: dict[str, str], modules: Modules) -> ChainLayer:
+    norm = owners.get(layer.name)
+    return layer.model_copy(update={"norm": norm, "scaled": norm is not None and "weight" in modules[norm]})
 
 
 def _preceding(order: list[str], norms: list[str]) -> dict[str, str] | None:
@@ -221,13 +226,15 @@ def _by_turn(layers: list[ChainLayer], norms: list[str]) -> dict[str, str] | Non
     convolutions = sum(bool(layer.kernel) for layer in layers)
     if len(norms) not in {convolutions, len(layers) - 1, len(layers)}:
         return None
-    return dict(zip([layer.name for layer in layers], norms, strict=False))
+    in_turn = sorted(layers, key=lambda layer: not layer.kernel)
+    return dict(zip([layer.name for layer in in_turn], norms, strict=False))
 
 
 def _chain(layers: list[ChainLayer], modules: Modules, shapes: Shapes) -> ConvolutionChain:
     order = list(modules)
     if _is_sorted(shapes):
-        order = [name for layer in layers for name in (layer.name, layer.norm) if name is not None]
+        in_turn = sorted(layers, key=lambda layer: not layer.kernel)  # convolutions, then affine layers
+        order = [name for layer in in_turn for name in (layer.name, layer.norm) if name is not None]
     return ConvolutionChain(
         convolutions=tuple(layer for layer in layers if layer.kernel),
         affine=tuple(layer for layer in layers if not layer.kernel),

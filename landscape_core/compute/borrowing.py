@@ -70,6 +70,7 @@ def borrowed(module: nn.Module, device: torch.device | None, *, evaluating: bool
     """
     parameters = [(parameter, parameter.data) for parameter in module.parameters()]
     buffers = [(part, dict(part._buffers)) for part in module.modules()]  # noqa: SLF001  the one way to put the very tensors back
+    plain = [(part, {k: v for k, v in vars(part).items() if isinstance(v, Tensor)}) for part in module.modules()]
     modes = [(part, part.training) for part in module.modules()]
     copies: dict[int, Tensor] = {}
 
@@ -92,6 +93,8 @@ def borrowed(module: nn.Module, device: torch.device | None, *, evaluating: bool
         for part, own in buffers:
             part._buffers.clear()  # noqa: SLF001
             part._buffers.update(own)  # noqa: SLF001
+        for part, tensors in plain:  # such as the weight that hooks of torch.nn.utils.weight_norm set before each evaluation
+            vars(part).update(tensors)
         for part, training in modes:
             part.training = training
 

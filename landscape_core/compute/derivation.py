@@ -90,6 +90,8 @@ def derive(
     made: dict[str, list[np.ndarray] | None] = {"x": None, "y": None}
     for axis, spec in request.plane.specs.items():
         if isinstance(spec, FileDirection):
+            if files is None:
+                raise InvalidRequest("The request takes a direction from a file, but none was given.", field=f"plane.{axis}")
             made[axis] = None if files is None else files.x if axis == "x" else files.y
         else:
             made[axis] = maker.make(spec, axis)

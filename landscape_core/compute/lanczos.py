@@ -18,6 +18,12 @@ from landscape_core.errors import InvalidRequest
 TOLERANCE = 1e-4
 """‖H v − λ v‖ that is good enough, as a share of the largest magnitude of an eigenvalue."""
 
+OWN_TOLERANCE = 1e-2
+"""What it should be as a share of the eigenvalue itself as well: next to a large one, a small one is met by anything."""
+
+MORE_PRODUCTS = 60
+"""How many products are spent on that at most; an eigenvalue of 0 never meets it."""
+
 MOST_PRODUCTS = 400
 """Most products with the matrix for one eigenvector."""
 
@@ -75,7 +81,7 @@ def _next_pair(apply: Callable[[Vector], Vector], found: list[Eigenpair], start:
     room = min(left, BASIS_MOST, max(BASIS_LEAST, BASIS_BYTES // (8 * start.size)))
     basis, projected, filled = np.empty((room, start.size)), np.zeros((room, room)), 0
     scale = max((abs(pair.value) for pair in found), default=0.0)
-    following = _cleared(start, known)
+    following, good_since = _cleared(start, known), MOST_PRODUCTS
     for products in range(1, MOST_PRODUCTS + 1):
         basis[filled] = following / np.linalg.norm(following)
         product = _finite(apply(basis[filled]))
@@ -86,7 +92,12 @@ def _next_pair(apply: Callable[[Vector], Vector], found: list[Eigenpair], start:
         values, vectors = np.linalg.eigh(projected[:filled, :filled])
         scale = max(scale, float(np.abs(values).max()))
         residual = float(np.linalg.norm(following)) * abs(float(vectors[-1, -1]))
-        if residual <= TOLERANCE * scale or filled == left:
+        if residual <= TOLERANCE * scale:
+            good_since = min(good_since, products)
+        good = good_since <= products and (
+            residual <= OWN_TOLERANCE * abs(values[-1]) or products - good_since >= MORE_PRODUCTS
+        )
+        if good or filled == left:
             vector = vectors[:, -1] @ basis[:filled]
             share = residual / scale if scale else 0.0
             return Eigenpair(float(values[-1]), vector / np.linalg.norm(vector), share, products)

@@ -194,7 +194,9 @@ class _Measure:
         """The loss of each example, or a scalar; and whether each was classified rightly, if that can be known."""
         outputs = outputs_for(self._module, batch.inputs)
         loss = self._loss_fn(outputs, batch.targets)
-        if not isinstance(loss, Tensor | np.ndarray | np.number | float | int):
+        if not isinstance(loss, Tensor | np.number | float | int) and not (
+            isinstance(loss, np.ndarray) and loss.dtype.kind in "fiu"
+        ):
             raise InvalidRequest(
                 f"loss_fn should give a tensor, but gave something of type {type(loss).__name__}.", field="loss_fn"
             )

@@ -103,6 +103,11 @@ def _read(kind: type[_M], value: Any, name: str) -> _M:
 
 def _drawn(spec: PlaneSpec, module: nn.Module) -> tuple[list[Tensor], list[Tensor] | None]:
     check_plane(spec)
+    if spec.trajectory is not None:
+        raise InvalidRequest(
+            "plane.trajectory names checkpoints by their hashes, which a model in Python has not; leave it out.",
+            field="plane.trajectory",
+        )
     for name, direction in (("x", spec.x), ("y", spec.y)):
         if direction is not None and not isinstance(direction, RandomDirection):
             raise InvalidRequest(
@@ -127,12 +132,23 @@ def _explicit(plane: Any, module: nn.Module) -> tuple[list[Tensor], list[Tensor]
     tensors = moved_tensors(module, GIVEN)
     read = []
     for direction in directions:
-        made = [torch.as_tensor(tensor).detach() for tensor in direction]
+        made = [_tensor(tensor) for tensor in direction]
         check_arrays(made, tensors, GIVEN, "direction")
         read.append(
             [tensor.clone() if tensor.dtype == torch.float64 else tensor.to(torch.float32, copy=True) for tensor in made]
         )
     return read[0], read[1] if len(read) == 2 else None
+
+
+def _tensor(given: Any) -> Tensor:
+    try:
+        tensor = torch.as_tensor(given).detach()
+    except (TypeError, ValueError, RuntimeError) as error:
+        kind = type(given).__name__
+        raise InvalidRequest(f"A direction is a list of tensors, but holds a {kind} that is none.", field="plane") from error
+    if tensor.is_complex():
+        raise InvalidRequest("A direction is of real numbers, but one of its tensors is complex.", field="plane")
+    return tensor
 
 
 def _given(direction: Sequence[Tensor]) -> dict[str, str]:

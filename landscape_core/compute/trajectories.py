@@ -33,8 +33,9 @@ class Run:
     """
 
     def __init__(self, module: nn.Module, checkpoints: Sequence[nn.Module], normalisation: Normalisation) -> None:
-        self._origin = _arrays(module, normalisation)
-        self._places = [_arrays(checkpoint, normalisation) for checkpoint in checkpoints]
+        names = list(moved_tensors(module, normalisation))
+        self._origin = _arrays(module, normalisation, names)
+        self._places = [_arrays(checkpoint, normalisation, names) for checkpoint in checkpoints]
         self._floating = [index for index, array in enumerate(self._origin) if array.dtype.kind == "f"]
         least = 0 if normalisation.ignore == "none" else 2
         self._varying = [index for index in self._floating if self._origin[index].ndim >= least]
@@ -122,13 +123,12 @@ class Run:
         return unit_direction(parts, self._origin)
 
     def _share(self, direction: Sequence[np.ndarray]) -> float:
+        """The share of the variance along a direction, both in the tensors that the variance is of."""
         along, total, square = np.zeros(len(self._places)), 0.0, 0.0
         for tensor in self._varying:
             centred, part = self._centred(tensor), direction[tensor].ravel().astype(np.float64)
             along += centred @ part
             total += float((centred * centred).sum())
-        for tensor in self._floating:
-            part = direction[tensor].ravel().astype(np.float64)
             square += float(part @ part)
         return float(along @ along) / (square * total) if square * total else np.nan
 
@@ -136,8 +136,10 @@ class Run:
         return np.concatenate([arrays[tensor].ravel() for tensor in self._floating]).astype(np.float64)
 
 
-def _arrays(module: nn.Module, normalisation: Normalisation) -> list[np.ndarray]:
-    return [tensor.detach().numpy() for tensor in moved_tensors(module, normalisation).values()]
+def _arrays(module: nn.Module, normalisation: Normalisation, names: Sequence[str]) -> list[np.ndarray]:
+    """By name: two files of one network may list their tensors in different orders."""
+    tensors = moved_tensors(module, normalisation)
+    return [tensors[name].detach().numpy() for name in names]
 
 
 def _finite(value: float) -> float | None:

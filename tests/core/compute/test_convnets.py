@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from itertools import pairwise
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 
@@ -190,6 +192,26 @@ def test_what_shapes_leave_open_is_guessed_from_the_usual_sizes_of_images(make, 
         )
         assert "pool=average" in str(found[-1].architecture)
         assert len({str(candidate.architecture) for candidate in found}) == len(found) <= 7
+
+
+@pytest.mark.parametrize("last", ["head", "fc", "classifier"])
+def test_a_real_safetensors_file_is_the_same_network(tmp_path, last):
+    """safetensors sorts by type first, so that the integer counters of batch norm stand before all else."""
+    torch.manual_seed(0)
+    blocks = [(nn.Conv2d(3 if n == 0 else 16, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU()) for n in range(5)]
+    features = nn.Sequential(*[part for block in blocks for part in block])
+    parts = {"features": features, "pool": nn.MaxPool2d(4), "flat": nn.Flatten(), last: nn.Linear(16 * 8 * 8, 10)}
+    theirs = nn.Sequential(OrderedDict(parts)).eval()
+    for norm in (part for part in theirs.modules() if isinstance(part, nn.BatchNorm2d)):
+        nn.init.normal_(norm.running_mean)
+        nn.init.uniform_(norm.weight, 0.5, 1.5)
+    save_file(theirs.state_dict(), tmp_path / "net.safetensors")
+    read = read_checkpoint(tmp_path / "net.safetensors")
+    assert [name.rpartition(".")[2] for name in read.shapes][:5] == ["num_batches_tracked"] * 5
+    spec = ArchitectureSpec.parse("convnet:padding=half,pool_after=last,pool_size=4")
+    module, x = load(spec, read.tensors), torch.randn(2, 3, 32, 32)
+    torch.testing.assert_close(module(x), theirs(x), rtol=1e-5, atol=1e-5)
+    assert [tuple(p.shape) for p in module.parameters()] == [tuple(p.shape) for p in theirs.parameters()]
 
 
 def test_the_numbers_of_torchvision_s_vgg16_tell_where_it_pools():

@@ -225,3 +225,11 @@ def test_a_basis_that_is_restarted_finds_the_same(monkeypatch):
     for index, pair in enumerate(pairs):
         assert np.linalg.norm(matrix @ pair.vector - pair.value * pair.vector) <= 1.1e-4 * 10
         assert abs(pair.vector @ q[:, index]) > 1 - 1e-5
+
+
+def test_a_small_eigenvalue_next_to_a_large_one_is_not_mistaken_for_rounding():
+    rng = np.random.default_rng(0)
+    values = np.concatenate([[500.0], rng.normal(0, 0.01, 300).clip(-0.03, None), [-0.05]])
+    (pair,) = top_eigenpairs(lambda v: -values * v, 1, lambda _: rng.normal(size=values.size))
+    assert pair.value == pytest.approx(0.05, rel=0.02)
+    assert abs(pair.vector[-1]) > 0.95

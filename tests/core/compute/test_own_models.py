@@ -16,6 +16,7 @@ from torch.nn import functional
 import landscape_core as lc
 from landscape_core.compute import compute_surface, draw, load, prepare, reference_surface
 from landscape_core.compute import own_batches as keeping
+from landscape_core.errors import InvalidRequest
 from landscape_core.requests import Normalisation, PlaneSpec, RandomDirection
 from landscape_core.results import MEASURED, NOT_FINITE
 
@@ -335,3 +336,22 @@ def test_a_line_says_how_far_it_is(capfd):
     model, (x, y) = classifier(), points()
     lc.landscape(model, cross_entropy, cut(x, y), grid="-1:1:2", progress=True)
     assert capfd.readouterr().err == "\rComputing the landscape:  50%\rComputing the landscape: 100%\n"
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*is deprecated:FutureWarning")
+def test_what_hooks_set_on_a_module_is_given_back_too():
+    """Old-style weight norm sets a plain tensor, `weight`, before each evaluation."""
+    module = torch.nn.utils.weight_norm(torch.nn.Linear(3, 2))
+    batches = [(torch.randn(8, 3), torch.randint(0, 2, (8,)))]
+    module(batches[0][0])
+    before = module.weight
+    lc.landscape(module, torch.nn.CrossEntropyLoss(reduction="none"), batches, grid="-1:1:3x-1:1:3")
+    assert module.weight is before
+
+
+def test_a_run_of_files_has_no_place_in_python():
+    plane = {"x": {"kind": "random", "seed": 1}, "trajectory": ["a" * 64]}
+    batches = [(torch.randn(8, 3), torch.randint(0, 2, (8,)))]
+    for bad, text in ((plane, "leave it out"), (([["a"], ["b"]],), "list of tensors"), (([torch.ones(2, 3) * 1j],), "complex")):
+        with pytest.raises(InvalidRequest, match=text):
+            lc.landscape(torch.nn.Linear(3, 2, bias=False), torch.nn.CrossEntropyLoss(), batches, plane=bad)

@@ -163,6 +163,34 @@ def test_a_surface_of_principal_directions_and_its_file(run):
     json.dumps(back.provenance, allow_nan=False)
 
 
+@pytest.mark.parametrize("of", ["weights", "states"])
+def test_a_run_along_a_line_has_all_its_variance_along_it(resnet_weights, of):
+    """Whatever is left out of the variance is left out of the direction's length too."""
+    rng = np.random.default_rng(5)
+    step = {
+        name: array if array.ndim == 0 else rng.normal(0, 0.1, array.shape).astype(np.float32)
+        for name, array in resnet_weights.items()
+    }
+    run = {
+        epoch: {name: array + (0 if array.ndim == 0 else np.float32(t) * step[name]) for name, array in resnet_weights.items()}
+        for epoch, t in zip(EPOCHS, (1.0, 0.75, 0.5, 0.25), strict=False)
+    }
+    request = surface_request("resnet20", axis(1))
+    plane = PlaneSpec(x=TowardsDirection(checkpoint=EPOCHS[0]), normalisation=Normalisation(of=of), trajectory=tuple(run))
+    images = Examples.from_arrays(rng.integers(0, 256, (4, 8, 8, 3), np.uint8), np.arange(4))
+    about = derive(request.model_copy(update={"plane": plane}), resnet_weights, images, checkpoints=run.__getitem__).about
+    np.testing.assert_allclose(about["trajectory"]["coordinates"], [[1.0], [0.75], [0.5], [0.25], [0.0]], atol=1e-5)
+    assert about["trajectory"]["explained_variance_ratio"] == [pytest.approx(1.0, abs=1e-4)]
+
+
+def test_files_of_a_run_may_list_their_tensors_in_any_order(run):
+    shuffled = {epoch: dict(reversed(tensors.items())) if epoch == EPOCHS[2] else tensors for epoch, tensors in run.items()}
+    request = asked(*principal(1, 2))
+    expected, found = (derive(request, run[SHA], EXAMPLES, checkpoints=files.__getitem__) for files in (run, shuffled))
+    np.testing.assert_array_equal(flat(found.x), flat(expected.x))
+    assert found.about == expected.about
+
+
 def test_the_end_of_the_run_counts_whether_or_not_it_is_named(run):
     named = asked(PrincipalDirection(index=1, checkpoints=(*EPOCHS, SHA)), None)
     found = [
@@ -175,7 +203,7 @@ def test_the_end_of_the_run_counts_whether_or_not_it_is_named(run):
 def test_statistics_belong_to_the_run_of_states_and_counters_do_not(resnet_weights):
     rng = np.random.default_rng(1)
     other = {name: array + 999 if array.ndim == 0 else array * np.float32(1.1) for name, array in resnet_weights.items()}
-    third = {name: array + rng.normal(size=array.shape).astype(np.float32) * 0 for name, array in resnet_weights.items()}
+    third = {name: array.copy() for name, array in resnet_weights.items()}
     third["bn1.running_mean"] = third["bn1.running_mean"] + np.float32(1)
     run = {EPOCHS[0]: other, EPOCHS[1]: third}
     how = Normalisation(of="states", ignore="none")
