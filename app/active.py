@@ -205,8 +205,12 @@ class ActiveSurface:
 
     def _save_stage(self, speed: float | None) -> None:
         """Stores the latest whole surface, then says so: in the database, then to whoever follows."""
-        if not self._is_ours():
+        row = self._row()
+        if row is None or row.state not in {"queued", "running"}:
             self.is_over = True
+            return
+        if row.stage > self.accumulation.stage:  # another collector was faster, or units rotted: what is stored is better
+            self._stage = self.accumulation.stage
             return
         surface = self.accumulation.surface(self._provenance())
         surface.provenance["not_finite"] = surface.not_finite
@@ -220,11 +224,9 @@ class ActiveSurface:
             self._told_done, self._told_at = self.accumulation.done, time.monotonic()
             self._publish("surface", StageSnapshot.of(surface).event(self._progress(speed), "running"))
 
-    def _is_ours(self) -> bool:
-        """Whether the surface is still wanted, and nobody has got further: two collect for a while if one was suspended."""
+    def _row(self) -> SurfaceRow | None:
         with self._services.database.reading() as session:
-            row = session.get(SurfaceRow, self.id)
-        return row is not None and row.state in {"queued", "running"} and row.stage <= self.accumulation.stage
+            return session.get(SurfaceRow, self.id)
 
     def _finish(self, surface: Surface) -> None:
         provenance = json.dumps(surface.provenance, allow_nan=False)

@@ -34,6 +34,7 @@ from app.database import SurfaceRow
 from app.finishing import Finishing
 from app.services import Services
 from app.services.progress import speed_of
+from app.services.surfaces import UNREADABLE
 from worker.job import RESULTS_STREAM, Announcement, WorkerStatus
 
 LOCK = "lossatlas:collector"
@@ -44,8 +45,6 @@ HEAR_MS = 250
 
 UNITS_PER_WORKER, UNITS_MORE = 3, 4
 """Units that wait or are computed at a time; more would only delay what is asked for later."""
-
-UNREADABLE = "The surface was asked for in another release of Loss Atlas; delete it and ask again."
 
 UNIT_JOB = re.compile(r"unit-([0-9a-f]{64})-(\d+)-\d+")
 
@@ -134,7 +133,8 @@ class Collector:
         clock = time.monotonic()
         if clock - self._looked_at >= LOOK_EVERY_S:
             self._looked_at = clock
-            self._look()
+            if not self._look():
+                return
         if clock - self._swept_at >= SWEEP_EVERY_S:
             self._swept_at = clock
             self._sweep()
@@ -162,8 +162,8 @@ class Collector:
         elif announcement.unit is not None:
             surface.failed(announcement.unit, announcement.problem or "It could not be computed.", announcement.retry)
 
-    def _look(self) -> None:
-        """Takes up surfaces that are wanted, and leaves those that are not any more."""
+    def _look(self) -> bool:
+        """Takes up surfaces that are wanted, and leaves those that are not any more. False if another collects by now."""
         self._strangers.clear()
         wanted = SurfaceRow.state.in_(("queued", "running")) & SurfaceRow.job.is_not(None)
         with self._services.database.reading() as session:
@@ -172,8 +172,9 @@ class Collector:
         for row in fresh:
             self._take_up(row)
             if not self._lead():
-                return
+                return False
         self._active = {name: self._active[name] for name in ids if name in self._active}
+        return True
 
     def _take_up(self, row: SurfaceRow) -> None:
         """Begins or goes on with a surface; one that this release cannot read is given up, and no other suffers."""

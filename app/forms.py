@@ -101,7 +101,11 @@ def read(values: Mapping[str, Any]) -> SurfaceRequest:
 
 
 def values_of(request: SurfaceRequest) -> dict[str, Any]:
-    """The form's values that stand for a request: the inverse of `read`."""
+    """The form's values that stand for a request: the inverse of `read`, where one kind of direction serves for both axes.
+
+    A plane of two kinds, of two direction files, or with a run beside directions that are not its own, can be asked for by REST
+    and the command line only; the form then begins with what it can show.
+    """
     values = dict(DEFAULTS)
     body = request.model_dump(mode="json")
     for path in DEFAULTS:

@@ -40,8 +40,6 @@ REFUSED = 2
 """Exit status when nothing was started."""
 WORKER_GRACE_S = 12.0
 """A worker hands back what it computes within 10 s of SIGTERM."""
-STREAMS_GRACE_S = 2
-"""Open event streams hold up uvicorn's end; browsers connect again by themselves."""
 LOCK_WAIT_S, VALKEY_WAIT_S, HEALTH_WAIT_S = 15.0, 120.0, 60.0
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104  # compared with, not bound to
@@ -253,18 +251,9 @@ def _worker(settings: AppSettings, number: int, workers: int, device: str) -> Ch
 
 def _serve(settings: AppSettings, listener: socket.socket, address: str, open_browser: bool) -> int:
     """Runs the web server until a signal stops it; 1 if it could not start."""
-    from app.main import create_app  # noqa: PLC0415  # a slow import; the workers are starting meanwhile
+    from app.main import SERVING, create_app  # noqa: PLC0415  # a slow import; the workers are starting meanwhile
 
-    server = _Server(
-        uvicorn.Config(
-            create_app(settings),
-            access_log=False,  # the tokens of shared links are in the paths
-            log_config=None,
-            proxy_headers=False,
-            server_header=False,
-            timeout_graceful_shutdown=STREAMS_GRACE_S,
-        )
-    )
+    server = _Server(uvicorn.Config(create_app(settings), log_config=None, **SERVING))
     herald = threading.Thread(target=_announce, args=(server, address, open_browser), name="herald", daemon=True)
     herald.start()
     with contextlib.suppress(SystemExit):  # uvicorn's way to say that the application did not start; it has logged why

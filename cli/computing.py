@@ -125,7 +125,7 @@ def _computed(asked: Asked, folder: Path) -> Surface:
 
     device = choose_device(told.device)
     own = None if code is None else load_own(code.made(), material.tensors, code.name)
-    with nullcontext() if code is None else code.blamed(), _progress(material.notes(asked)) as progress:
+    with nullcontext() if code is None else code.blamed(computing=True), _progress(material.notes(asked)) as progress:
         surface = compute_surface(
             request,
             material.tensors,

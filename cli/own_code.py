@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from landscape_core.errors import InvalidRequest, LandscapeError, NotFound
+from landscape_core.errors import ComputationFailed, InvalidRequest, LandscapeError, NotFound
 from landscape_core.requests import ArchitectureSpec
 
 MAX_NAME = 64
@@ -106,11 +106,15 @@ class OwnCode:
         return function
 
     @contextmanager
-    def blamed(self) -> Iterator[None]:
+    def blamed(self, *, computing: bool = False) -> Iterator[None]:
         """What fails in the block, other than by an error of ours, is told as a failure of the user's code.
 
+        Args:
+            computing: Whether the computation has begun.
+
         Raises:
-            OwnCodeFailed: If something did.
+            OwnCodeFailed: If something did before the computation.
+            ComputationFailed: If something did in it.
         """
         try:
             yield
@@ -120,9 +124,10 @@ class OwnCode:
             line = self._line(error)
             place = f"{self.path.name}, line {line}" if line else self.name
             text = " ".join(str(error).split())[:300]
-            raise OwnCodeFailed(
-                f"{place}: {type(error).__name__}{f': {text}' if text else ''}.", field="architecture"
-            ) from error
+            sentence = f"{place}: {type(error).__name__}{f': {text}' if text else ''}."
+            if computing:
+                raise ComputationFailed(sentence) from error
+            raise OwnCodeFailed(sentence, field="architecture") from error
 
     def _line(self, error: BaseException) -> int | None:
         """The last line of the user's file that an exception passed, or at which it cannot be parsed."""

@@ -201,17 +201,24 @@ class Inputs:
         if path is None:
             path = self._cache / key.replace("/", "-")
             if not path.exists():
-                self._cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-                self._blobs.fetch(key, path, digest)
-                self._make_room()
-                return path
+                return self._fetched(key, path, digest)
             os.utime(path)
         if digest is not None and self._digest(path) != digest:
-            if path.parent == self._cache:
+            if path.parent == self._cache:  # the copy is at fault; the blob itself may be whole
                 path.unlink()
-            else:
-                self._blobs.delete(key)  # else an upload of the same file would be taken for one that is there
+                return self._fetched(key, path, digest)
+            self._blobs.delete(key)  # else an upload of the same file would be taken for one that is there
             raise DamagedBlob(f"{key} does not hash to {digest}")
+        return path
+
+    def _fetched(self, key: str, path: Path, digest: str | None) -> Path:
+        self._cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            self._blobs.fetch(key, path, digest)
+        except DamagedBlob:
+            self._blobs.delete(key)
+            raise
+        self._make_room()
         return path
 
     def _digest(self, path: Path) -> str:

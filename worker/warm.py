@@ -206,6 +206,8 @@ class WarmWorker(SimpleWorker):
             default_result_ttl=0,
             log_job_description=False,
         )
+        # rq gives connections more time than it waits for a job, but only those that are opened from now on
+        queue.redis.connection_pool.disconnect(inuse_connections=False)
         self._vitals, self._heart = vitals, heart
 
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:  # noqa: ARG002 - rq's signature

@@ -21,7 +21,7 @@ from app.services.uploads import digest_of, report_from
 from landscape_core.errors import NotFound, SurfaceRejected
 from landscape_core.formats import npz
 from landscape_core.results import Surface
-from worker.blobs import preview_key, quarantine_key, report_key, surface_directions_key, surface_key
+from worker.blobs import preview_key, quarantine_key, report_key, surface_directions_key, surface_key, surface_prefix
 
 GALLERY = Path(__file__).parents[1] / "gallery"
 """One folder per surface: surface.npz, about.json, preview.png, and the checkpoint it was computed from."""
@@ -83,6 +83,8 @@ class Imports(Surfaces):
                 problem = f"What was read of the file is damaged ({error}); import it again."
         with self.database.writing() as session:
             row = session.get(SurfaceRow, sha)
+            if row is None:  # it was deleted meanwhile
+                self.blobs.delete_prefix(surface_prefix(sha))
             if row is None or row.origin != "imported" or row.state != "queued":
                 return False
             if surface is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from itertools import islice
 
+from pydantic import ValidationError
 from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError
 
@@ -19,11 +20,13 @@ from landscape_core.errors import NotFound, SurfaceRejected
 from landscape_core.formats import npz
 from landscape_core.requests import SurfaceRequest
 from landscape_core.results import Surface
-from worker.blobs import job_key, surface_key, surface_prefix
+from worker.blobs import job_key, quarantine_key, surface_key, surface_prefix
 from worker.job import SurfaceJob, events_stream
 
 MOST_ACTIVE = 100
 """Most surfaces that are computed or wait at a time."""
+
+UNREADABLE = "The surface was asked for in another release of Loss Atlas; ask the same question again, or delete it."
 
 FIRST_UNITS = 8
 """Units that are enqueued at once; the collector enqueues the others."""
@@ -87,6 +90,7 @@ class Surfaces(Jobs):
         with self.database.reading() as session:
             row = session.get(SurfaceRow, job.surface)
         if row is not None:
+            self._readable(row, job)
             return (self.retry(row.id) if row.state in {"cancelled", "failed"} else self._infos([row])[0]), False
         self._check_room()
         job = self._stored(job)
@@ -153,7 +157,10 @@ class Surfaces(Jobs):
                 else "The file was refused; import another."
             )
         self._check_room()
-        job = SurfaceJob.model_validate_json(row.job)
+        try:
+            job = SurfaceJob.model_validate_json(row.job)
+        except ValidationError as error:
+            raise Conflict(UNREADABLE) from error
         self.checkpoint_report(job.request.checkpoint)
         self.check_companions(job.request)
         self.dataset_facts(job.request.data.dataset)
@@ -181,13 +188,14 @@ class Surfaces(Jobs):
         row = self.surface_row(surface_id)
         if row.origin == "gallery":
             raise Conflict("The surface belongs to the gallery, which comes with Loss Atlas; it cannot be deleted.")
-        with self._redis_may_be_away():
-            self.queue.cancel(surface_id)
-            self.queue.publish_event(surface_id, "end", end_event("cancelled", "The surface was deleted."))
         with self.database.writing() as session:
             for table in (ShareRow, UnitRow):
                 session.execute(delete(table).where(table.surface == surface_id))
             session.execute(delete(SurfaceRow).where(SurfaceRow.id == surface_id))
+        with self._redis_may_be_away():
+            self.queue.cancel(surface_id)
+            self.queue.publish_event(surface_id, "end", end_event("cancelled", "The surface was deleted."))
+        self.blobs.delete(quarantine_key("surface", surface_id))
         for key in self.blobs.list(surface_prefix(surface_id)):
             if key != job_key(surface_id):  # see `_stored`
                 self.blobs.delete(key)
@@ -219,6 +227,16 @@ class Surfaces(Jobs):
         except SurfaceRejected as error:
             log.warning("the values of %s are damaged: %s", surface_id, error)
             return None
+
+    def _readable(self, row: SurfaceRow, job: SurfaceJob) -> None:
+        """A surface that another release asked for gets the job of this one."""
+        try:
+            SurfaceJob.model_validate_json(row.job or "")
+        except ValidationError:
+            with self.database.writing() as session:
+                session.merge(row)
+                fresh = session.get_one(SurfaceRow, row.id)
+                fresh.job, fresh.request = self._stored(job).canonical_json(), job.request.canonical_json()
 
     def _check_room(self) -> None:
         if (count := self._active()) >= MOST_ACTIVE:

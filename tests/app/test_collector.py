@@ -46,6 +46,13 @@ def expected(hands: Hands, surface: str):
     return surface_from_tally(hands.job(surface).request, total, {})
 
 
+def left_alone(hands: Hands, surface: str) -> bool:
+    """Whether no unit is asked for while the collector looks, sweeps and fills."""
+    hands.forget_jobs()
+    time.sleep(2.5)
+    return hands.take(surface) is None
+
+
 def check(site, hands: Hands, surface: str) -> None:
     """The surface is finished with the right values, each unit counted once."""
     site.finished(surface, 20)
@@ -206,10 +213,7 @@ def test_cancel_keeps_what_is_measured_and_retry_goes_on_from_it(begin, wait_unt
     assert site.services.queue.is_cancelled(surface)
     assert site.events(f"/surfaces/{surface}/events")[-1][2]["state"] == "cancelled"
     hands.give(surface, late)
-    time.sleep(1.2)  # the collector looks twice a second which surfaces are wanted
-    hands.forget_jobs()
-    time.sleep(2.5)
-    assert hands.take(surface) is None
+    wait_until(lambda: left_alone(hands, surface), 15, "nobody asks for its units any more")
     assert site.services.surface(surface).state == "cancelled"
     assert site.http.post(f"/surfaces/{surface}/retry").json()["state"] == "queued"
     assert not site.services.queue.is_cancelled(surface)
@@ -236,10 +240,7 @@ def test_a_surface_can_be_deleted_while_it_is_computed(begin, wait_until):
     assert site.http.delete(f"/surfaces/{surface}").status_code == 204
     assert site.http.get(f"/surfaces/{surface}").status_code == 404
     hands.give(surface, 1, keep=True)
-    time.sleep(1.2)
-    hands.forget_jobs()
-    time.sleep(2.5)
-    assert hands.take(surface) is None
+    wait_until(lambda: left_alone(hands, surface), 15, "nobody asks for its units any more")
     assert not site.services.blobs.exists(surface_key(surface))
 
 

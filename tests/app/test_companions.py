@@ -92,7 +92,8 @@ def test_other_checkpoints_that_cannot_be_used_are_refused_by_their_field(servic
         ({"x": towards("c" * 64), "y": random(1)}, "plane.x.checkpoint", "There is no checkpoint cccc"),
         ({"x": random(1), "y": towards(wider)}, "plane.y.checkpoint", "is of another mlp"),
         ({"x": towards(own), "y": towards(wider)}, "plane.x.checkpoint", "very checkpoint that it starts from"),
-        ({"x": principal(1, own, wider), "y": principal(2, own, wider)}, "plane.x.checkpoints", "is of another mlp"),
+        ({"x": principal(1, own, wider), "y": random(1)}, "plane.x.checkpoints", "is of another mlp"),
+        ({"x": principal(2, own, wider), "y": random(1)}, "plane.x.index", "at most 1 principal direction, so no number 2"),
         ({"x": random(1), "y": random(2), "trajectory": ["c" * 64]}, "plane.trajectory", "There is no checkpoint cccc"),
     ):
         request = SurfaceRequest.model_validate(request_for(own, plane=plane))

@@ -173,3 +173,37 @@ def test_a_redis_that_falls_silent_does_not_hold_up_a_stream(valkey):
 
     assert asyncio.run(idle_rounds()) == 1
     proxy.listener.close()
+
+
+def test_what_another_release_asked_for_is_asked_for_anew(asked, start_site, request_for, ready_checkpoint):
+    site, _, surface = asked
+    site.stop()
+    change(site, surface, job='{"of": "another release"}', request='{"of": "another release"}', state="failed")
+    again = start_site(site.settings)
+    refused = again.http.post(f"/surfaces/{surface}/retry")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "conflict")
+    assert "another release" in refused.json()["error"]["message"]
+    answer = again.http.post("/surfaces", json=request_for(ready_checkpoint, 9, 200))
+    assert (answer.status_code, answer.json()) == (200, {"id": surface, "state": "queued"})
+    hands = Hands(again.services)
+    hands.work_until_idle(surface)
+    again.finished(surface, 20)
+
+
+def test_units_that_rotted_are_made_up_for_without_losing_the_surface(asked):
+    site, hands, surface = asked
+    site.stop()
+    change(site, surface, stage=2, state="running")
+    site.services.blobs.put(surface_key(surface), b"of stage 2")
+    active = ActiveSurface(site.services, site.services.surface_row(surface))
+    for unit in hands.plan(surface).stage_units(0):
+        hands.give(surface, unit, announce=False)
+        active._fold(unit)
+    active.tell(None)
+    assert not active.is_over
+    assert site.services.blobs.get(surface_key(surface)) == b"of stage 2"
+    for unit in range(len(hands.plan(surface).units)):
+        hands.give(surface, unit, announce=False)
+        active._fold(unit)
+    active.tell(None)
+    assert site.services.surface(surface).state == "finished"

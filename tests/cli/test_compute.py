@@ -293,9 +293,9 @@ def test_a_training_run_is_shown_on_its_principal_directions(tmp_path, digits):
     assert surface.request is not None
     assert surface.request.plane.trajectory == digests[:3]
     assert [len(place) for place in surface.provenance["trajectory"]["coordinates"]] == [2] * 4
-    run = lossatlas(*words, "--x", "principal:4", "--grid", "-1:1:3x-1:1:2")
+    run = lossatlas(*words, "--x", "principal:3", "--grid", "-1:1:3x-1:1:2")
     assert run.returncode == 2
-    assert "has 1 principal direction, so there is no number 4" in run.stderr
+    assert "has 1 principal direction, so there is no number 3" in run.stderr
 
 
 def test_the_directions_of_most_and_least_curvature(tmp_path, digits):

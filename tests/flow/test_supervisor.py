@@ -96,9 +96,11 @@ def up(
 def test_up_is_ready_when_it_says_so_and_a_second_start_is_refused_and_sigterm_leaves_nothing(start_atlas, up):
     atlas = start_atlas("--workers", "2")
     assert health(atlas.url) == 200
+    port = atlas.url.rpartition(":")[2]
+    slow = socket.create_connection(("127.0.0.1", int(port)), timeout=90)
+    slow.sendall(b"GET / HTTP/1.1\r\nHost: loc")  # and no more
     assert atlas.log.read_text().count("http://") == 1, "one line with the address"
 
-    port = atlas.url.rpartition(":")[2]
     second = refused(up("--port", "0", "--data", str(atlas.data)))
     assert f"process {atlas.process.pid}" in second
     assert str(atlas.data) in second
@@ -107,6 +109,8 @@ def test_up_is_ready_when_it_says_so_and_a_second_start_is_refused_and_sigterm_l
     processes = descendants(atlas.process.pid)
     assert sum("worker.main" in command for command in processes.values()) == 2
     assert one(processes, "valkey-server")
+    assert slow.recv(1) == b"", "a connection whose head does not come is closed"
+    slow.close()
     assert atlas.stop() == 0
     assert alive(processes) == set()
 
