@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from landscape_core.compute import Examples, compute_surface, derive, load, reference_surface
+from landscape_core.compute import compute_surface, derive, load, reference_surface
 from landscape_core.compute.derivation import difference
 from landscape_core.compute.directions import moved_tensors
 from landscape_core.errors import InvalidRequest
@@ -15,18 +15,6 @@ from landscape_core.requests import Axis, Normalisation, PlaneSpec, RandomDirect
 from .requested import SHA, axis, surface_request
 
 A, B = "a" * 64, "b" * 64
-
-
-@pytest.fixture
-def rows() -> Examples:
-    rng = np.random.default_rng(0)
-    return Examples.from_arrays(rng.normal(size=(300, 12)).astype(np.float32), rng.integers(0, 4, 300))
-
-
-@pytest.fixture
-def images() -> Examples:
-    rng = np.random.default_rng(1)
-    return Examples.from_arrays(rng.integers(0, 256, (90, 9, 8, 3), np.uint8), rng.integers(0, 4, 90).astype(np.uint8))
 
 
 def changed(tensors: dict[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
