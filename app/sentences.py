@@ -177,7 +177,7 @@ def _shown(value: Any) -> str:
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, dict | list | tuple):
-        return "an object" if isinstance(value, dict) else "a list"
+        return "an object" if isinstance(value, dict) else f"a list of {len(value)}"
     if isinstance(value, bytes):
         return "a body that is not JSON"
     text = json.dumps(value, default=str)

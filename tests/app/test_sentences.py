@@ -59,7 +59,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("data.preprocessing", {"mean": [1]}, "data.preprocessing.std", "data.preprocessing.std is missing; it must be a list of 1 to 64 values."),
         ("data.preprocessing", {"mean": [1], "std": [1, 2]}, "", "data.preprocessing: mean has 1 channels but std has 2; give as many of each."),
         ("extra", 1, "", "There is no field extra; remove it, or correct its name."),
-        ("architecture.options", {"a": [1]}, "architecture.options.a", "architecture.options.a must be text or a whole number or a number or true or false, but a list came."),
+        ("architecture.options", {"a": [1]}, "architecture.options.a", "architecture.options.a must be text or a whole number or a number or true or false, but a list of 1 came."),
     ],
 )  # fmt: skip
 def test_a_sentence_names_the_field_and_what_it_must_be(path, value, field, sentence):
