@@ -1,9 +1,9 @@
 """Measuring a network over a plane: tallies per cell, from one fixed way of cutting batches.
 
 What a cell's tally holds depends on the request, the cell and the range of examples alone: batches are cut from `start` in
-one size per architecture (64 examples channels-last for convolutional networks, more for small ones, 1,024 for MLPs: measured
-fastest on CPUs),
-losses are float32 per example (never TF32), and sums are float64. Only where memory runs out is the batch halved.
+one size per network and size of image (64 to 256 examples channels-last for convolutional networks, the more the smaller they
+are, 1,024 for MLPs: measured fastest on CPUs), losses are float32 per example (never TF32), and sums are float64. Only where
+memory runs out is the batch halved.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from landscape_core.estimate import chunk_bounds
 from landscape_core.requests import SurfaceRequest
 from landscape_core.results import Tally
 
-CONVOLUTION_BATCH = 64
+CONVOLUTION_BATCH, SMALL_BATCH = 64, 256
 PERCEPTRON_BATCH = 1024
 SMALL_MACS = 1 << 25
 """Convolutional networks of fewer multiply-accumulates per example get larger batches: their cost is in the calls."""
@@ -232,8 +232,8 @@ class Evaluator:
 
 
 def _batch_size(macs: int) -> int:
-    """Of a convolutional network: 64 examples, twice as many for each halving of its work below `SMALL_MACS`, at most 1,024."""
-    return min(PERCEPTRON_BATCH, CONVOLUTION_BATCH << max(0, (SMALL_MACS // max(1, macs)).bit_length() - 1))
+    """Of a convolutional network: 64 examples, twice as many for each halving of its work below `SMALL_MACS`, at most 256."""
+    return min(SMALL_BATCH, CONVOLUTION_BATCH << max(0, (SMALL_MACS // max(1, macs)).bit_length() - 1))
 
 
 def _macs(request: SurfaceRequest, tensors: Mapping[str, np.ndarray], examples: Examples) -> int:
