@@ -53,6 +53,11 @@ class _StopAsked(BaseException):
 class _Server(uvicorn.Server):
     """uvicorn raises the signal that stopped it once more; the parts that are stopped after it would then never be."""
 
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The first signal stops it; to uvicorn a second one would mean to leave everything as it is."""
+        if not self.should_exit:
+            super().handle_exit(sig, frame)
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         for number in STOP_SIGNALS:

@@ -64,10 +64,12 @@ async def follow(  # noqa: C901, PLR0912  one loop, whose ends are all here
     try:
         async for heard in stream:
             if heard is not None:
-                yield ServerSentEvent(event=heard.event, id=heard.id, raw_data=heard.data, retry=RETRY_MS)
+                stage = json.loads(heard.data)["stage"] if heard.event == "surface" else None
+                if stage is None or stage > shown:  # else the look at the database was faster than the stream
+                    yield ServerSentEvent(event=heard.event, id=heard.id, raw_data=heard.data, retry=RETRY_MS)
+                    shown = stage or shown
                 if heard.event == "end":
                     return
-                shown = json.loads(heard.data)["stage"] if heard.event == "surface" else shown
             if stopping.is_set():
                 return
             if time.monotonic() - looked_at < LOOK_EVERY_S:

@@ -101,6 +101,21 @@ def test_a_browser_that_comes_back_in_the_middle_misses_nothing(running, parse_e
     assert follower.kinds()[-1] == "end"
 
 
+def test_a_stage_is_shown_once_though_the_stream_brings_it_late(running, parse_events, wait_until):
+    site, hands, surface = running
+    follower = Follower(site, f"/surfaces/{surface}/events", parse_events)
+    wait_until(lambda: "surface" in follower.kinds(), 5, "the first stage")
+    late = next(data for kind, data in hands.published(surface) if kind == "surface")
+    site.services.queue.publish_event(surface, "surface", late)
+    for unit in hands.plan(surface).stage_units(1):
+        hands.give(surface, unit)
+    wait_until(lambda: follower.kinds().count("surface") >= 2, 10, "the second stage")
+    hands.work_until_idle(surface)
+    follower.join(40)
+    stages = [data["stage"] for kind, _, data in follower.events if kind == "surface"]
+    assert stages == sorted(set(stages))
+
+
 @pytest.mark.parametrize("sent", ["nonsense", "0-0\r\nx", "9" * 40 + "-1", "-1"])
 def test_an_id_that_is_none_begins_at_the_beginning(running, parse_events, wait_until, sent):
     site, _, surface = running
