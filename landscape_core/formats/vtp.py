@@ -4,7 +4,7 @@ The points are (x, y, height), with the height again as the point data `zvalue`;
 of its corners as the cell data `averaged zvalue`. A curve is a polyline at y = 0. What belongs to no facet or line is a vertex,
 so that nothing measured is lost. Numbers carry as many digits as bring back the same float64.
 
-Where all losses are finite and nx = ny, the file is the original's to the byte. Elsewhere it differs on purpose: the original
+Where all losses are finite and nx = ny, the file holds what the original's does. Elsewhere it differs on purpose: the original
 gives a hole the height nan, and draws facets at it, where we leave out the point and the facets; it takes every grid for a
 square one; and it lowers +inf to its limit, which for us stays a hole. Its RangeMin and RangeMax of indices are numbers of
 cells; VTK does not look at them, and we write the same.

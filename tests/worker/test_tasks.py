@@ -300,3 +300,23 @@ def test_work_for_another_machine_is_copied_once(tmp_path: Path, blobs: BlobStor
     for evaluator in (first, second):
         assert evaluator.examples == 200
     assert len(list((tmp_path / "other" / "cache").iterdir())) == 2
+
+
+def test_a_remote_blob_that_rotted_is_removed_and_a_bad_copy_of_a_good_one_fetched_again(tmp_path: Path) -> None:
+    import hashlib
+
+    from worker.blobs import DamagedBlob
+    from worker.inputs import Inputs
+    from worker.settings import WorkerSettings
+
+    remote, key = BlobStore("memory:///"), keys.checkpoint_key("a" * 64)
+    inputs = Inputs(WorkerSettings(data=tmp_path), remote, "cpu", lambda: None)
+    remote.put(key, b"good")
+    remote.put(keys.digest_key(key), hashlib.sha256(b"good").hexdigest().encode())
+    inputs._file(key).write_bytes(b"bad copy")
+    assert inputs._file(key).read_bytes() == b"good"
+    inputs._file(key).unlink()
+    remote.put(key, b"rotten")
+    with pytest.raises(DamagedBlob):
+        inputs._file(key)
+    assert not remote.exists(key)
