@@ -37,7 +37,7 @@ STREAM_ID = re.compile(r"\d{1,19}-\d{1,19}")
 ENDED = {"finished", "failed", "cancelled"}
 
 
-async def follow(  # noqa: C901, PLR0912  one loop, whose ends are all here
+async def follow(  # noqa: C901, PLR0912  41 lines: one loop, whose ends are all here
     services: Services, surface: str, last_event_id: str | None, allowed: Callable[[], Awaitable[bool]], stopping: Flag
 ) -> AsyncIterator[ServerSentEvent]:
     """Events of a surface, until it ends, may not be seen any more, or the server stops.
