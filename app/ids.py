@@ -79,6 +79,15 @@ SURFACE_SHARE_MADE: Final = "surface-share-made"
 SURFACE_SHARE_REVOKED: Final = "surface-share-revoked"
 SURFACE_SHARE_LIST: Final = "surface-share-list"
 
+COMPARE_LINKED: Final = "compare-linked"
+COMPARE_SAME: Final = "compare-same"
+COMPARE_BOUND: Final = "compare-bound"
+COMPARE_OTHER_SPLIT: Final = "compare-other-split"
+COMPARE_LED: Final = "compare-led"
+COMPARE_FIRST: Final = "compare-first"
+
+SIDES: Final = ("a", "b")
+
 ACTIVITY_TICK: Final = "activity-tick"
 ACTIVITY_BODY: Final = "activity-body"
 
@@ -88,6 +97,11 @@ UPLOAD_KINDS: Final = ("checkpoint", "dataset", "directions", "surface")
 def upload(kind: str) -> str:
     """The store that `upload.js` tells how far the upload of this kind is; laid out once, in the shell."""
     return f"upload-{kind}"
+
+
+def side(name: str, part: str) -> str:
+    """A part of one side of a comparison, `a` or `b`: `live`, `point`, `note`, `badge`, `bar`, `facts` and so on."""
+    return f"compare-{name}-{part}"
 
 
 def upload_part(kind: str, part: str) -> str:

@@ -26,7 +26,8 @@ from app.settings import AppSettings
 from landscape_core.errors import NotFound
 
 STATIC = Path(__file__).parent / "static"
-SHARE_PATH = re.compile(r"/s/([A-Za-z0-9_-]{1,64})/?")
+SHARE_PATH = re.compile(r"/s/([A-Za-z0-9_-]{1,64})(?:/([A-Za-z0-9_-]{1,64}))?/?")
+"""The page behind a link; behind two, it is their comparison."""
 
 
 class Pages(Dash):
@@ -127,8 +128,11 @@ def _status(services: Services, path: str) -> int:
     found = SHARE_PATH.fullmatch(path)
     try:
         if found:
-            services.shared_surface(found[1])
-            services.count_view(found[1])
+            tokens = [token for token in found.groups() if token]
+            for token in tokens:
+                services.shared_surface(token)
+            for token in tokens:
+                services.count_view(token)
         else:
             shell.find(path)
     except NotFound:

@@ -30,10 +30,13 @@ if TYPE_CHECKING:
     from app.settings import AppSettings
 
 STATIC = Path(__file__).parent / "static"
-STYLES = ("css/fonts.css", "css/icons.css", "css/atlas.css", "css/surface.css")
+STYLES = ("css/fonts.css", "css/icons.css", "css/atlas.css", "css/surface.css", "css/compare.css")
 SCRIPTS = (
     "vendor/tus-js-client/tus.min.js",
     "javascript/scene.js",
+    "javascript/curves.js",
+    "javascript/events.js",
+    "javascript/picture.js",
     "javascript/stream.js",
     "javascript/upload.js",
     "javascript/clientside.js",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Sequence
 
 from sqlalchemy import delete, select, update
 
@@ -45,6 +46,25 @@ class Shares(Surfaces):
         with self.database.writing() as session:
             session.add(row)
         return self._share_info(row, token)
+
+    def create_link(self, surfaces: Sequence[str], view: View, label: str = "") -> str:
+        """Makes a link to each of these surfaces, and the address that opens them together.
+
+        The address of one surface is `/s/{token}`; that of two, side by side, `/s/{token}/{token}`. It opens nothing more than
+        the two links do, and nothing once either of them is revoked.
+
+        Args:
+            surfaces: What it opens, one or two.
+            view: How.
+            label: For its owner, on each of the links.
+
+        Raises:
+            NotFound: There is no such surface.
+        """
+        for surface in surfaces:
+            self.surface_row(surface)  # so that either all links are made, or none
+        tokens = [self.create_share(surface, view, label).token for surface in surfaces]
+        return f"{self._base()}/s/{'/'.join(tokens)}"
 
     def share(self, token: str) -> tuple[ShareInfo, SurfaceInfo]:
         """What a link opens.
@@ -108,11 +128,13 @@ class Shares(Surfaces):
             raise NotFound(NO_SUCH_LINK)
         return row
 
+    def _base(self) -> str:
+        return self.settings.base_url or current_address.get()
+
     def _share_info(self, row: ShareRow, token: str | None) -> ShareInfo:
-        base = self.settings.base_url or current_address.get()
         return ShareInfo(
             token=row.public_id if token is None else token,
-            url="" if token is None else f"{base}/s/{token}",
+            url="" if token is None else f"{self._base()}/s/{token}",
             surface=row.surface,
             view=View.model_validate_json(row.view),
             label=row.label,

@@ -37,7 +37,7 @@ async def layout(services: Services, settings: AppSettings, query: Mapping[str, 
             dmc.Container(
                 [
                     explanation(),
-                    heading("Gallery", "Measured surfaces to open and turn."),
+                    heading("Gallery", "Measured surfaces to open and turn.", comparing(surfaces)),
                     html.Div([card(s, titles) for s in shown], className="cards") if shown else no_gallery(),
                     heading("Made here", "The surfaces computed or imported on this server, newest first."),
                     html.Div(mine(surfaces, titles), id=ids.GALLERY_MINE),
@@ -115,15 +115,19 @@ def explanation() -> Component:
     )
 
 
-def heading(title: str, text: str) -> Component:
+def heading(title: str, text: str, action: Component | None = None) -> Component:
     """The head of one part of the page."""
-    return html.Div(
-        [dmc.Title(title, order=2, className="part-title"), dmc.Text(text, c="dimmed", size="sm")], className="part"
-    )
+    said = html.Div([dmc.Title(title, order=2, className="part-title"), dmc.Text(text, c="dimmed", size="sm")])
+    return html.Div([said, action], className="part")
 
 
-def card(surface: SurfaceInfo, titles: Mapping[str, str]) -> Component:
-    """One surface: its picture, what it is, what it was measured on."""
+def comparing(surfaces: Sequence[SurfaceInfo]) -> Component | None:
+    """The way to two surfaces side by side, where there are two."""
+    return link_button("Compare two surfaces", "/compare", "columns-2", primary=False) if len(surfaces) > 1 else None
+
+
+def card(surface: SurfaceInfo, titles: Mapping[str, str], href: str | None = None, invitation: str = "Open") -> Component:
+    """One surface: its picture, what it is, what it was measured on; it leads to the surface's page unless told otherwise."""
     about = surface.provenance.get("about")
     about = about if isinstance(about, dict) else {}
     return dmc.Anchor(
@@ -141,22 +145,22 @@ def card(surface: SurfaceInfo, titles: Mapping[str, str]) -> Component:
                     html.P(about["description"], className="card-text") if about.get("description") else None,
                     html.Div(chips(surface, about, titles), className="chips"),
                     html.Div(
-                        [html.Span(words.when(surface.created)) if not about else html.Span(), open_word()],
+                        [html.Span(words.when(surface.created)) if not about else html.Span(), open_word(invitation)],
                         className="card-foot",
                     ),
                 ],
                 className="card-body",
             ),
         ],
-        href=f"/surface/{surface.id}",
+        href=href or f"/surface/{surface.id}",
         underline="never",
         className="card",
     )
 
 
-def open_word() -> Component:
+def open_word(invitation: str) -> Component:
     """What invites to open a card."""
-    return html.Span(["Open ", icon("arrow-right")], className="card-open")
+    return html.Span([f"{invitation} ", icon("arrow-right")], className="card-open")
 
 
 def picture(surface: SurfaceInfo) -> Component:

@@ -11,6 +11,7 @@ from dash import html
 from dash.development.base_component import Component
 
 from app import ids
+from app.figures import is_curve
 from app.pages.blocks import state_badge
 from app.pages.surface.panels import side
 from app.pages.surface.stage import address, downloads, progress, stage, stores, toolbar
@@ -45,7 +46,13 @@ async def layout(services: Services, settings: AppSettings, query: Mapping[str, 
             head,
             html.Div(id=ids.SURFACE_PROBLEM, className="surface-problem", role="alert"),
             html.Div(
-                [html.Div([toolbar(info), stage(info)], className="surface-main"), side(info, titles)], className="surface-body"
+                [
+                    html.Div(
+                        [toolbar(is_curve(info.request)), stage(info.title, ids.SURFACE_GRAPH_NOTE)], className="surface-main"
+                    ),
+                    side(info, titles),
+                ],
+                className="surface-body",
             ),
         ],
         className="surface-page embedded" if query.get("embed") == "1" else "surface-page",

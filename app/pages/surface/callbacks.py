@@ -196,11 +196,11 @@ async def tell_provenance(services: Services, _done: str, address: dict[str, Any
 
 
 async def create(services: Services, wish: dict[str, Any] | None, label: str | None, address: dict[str, Any]) -> Component:
-    """Makes a link that opens the surface as it is looked at now."""
+    """Makes a link that opens the surface, or the two of a comparison, as they are looked at now."""
     if not wish:
         raise PreventUpdate
     view = View.model_validate(wish["view"])
-    return share.made(await asyncio.to_thread(services.create_share, address["surface"], view, (label or "").strip()))
+    return share.made(await asyncio.to_thread(services.create_link, surfaces_of(address), view, (label or "").strip()))
 
 
 async def revoke(services: Services, clicks: list[int | None]) -> str:
@@ -214,7 +214,14 @@ async def revoke(services: Services, clicks: list[int | None]) -> str:
 
 
 async def links(services: Services, clicks: int | None, _made: Any, _revoked: Any, address: dict[str, Any]) -> Component:
-    """The links that open this surface."""
+    """The links that open what the page shows."""
     if not clicks:
         raise PreventUpdate
-    return share.listing(await asyncio.to_thread(services.shares, address["surface"]))
+    surfaces = surfaces_of(address)
+    found = [link for surface in surfaces for link in await asyncio.to_thread(services.shares, surface)]
+    return share.listing(found, several=len(surfaces) > 1)
+
+
+def surfaces_of(address: dict[str, Any]) -> list[str]:
+    """The ids of the surfaces that a page shows: one, or the two of a comparison."""
+    return list(dict.fromkeys(part["surface"] for part in address.get("surfaces", [address])))

@@ -11,6 +11,7 @@ from dash import dcc, html
 from dash.development.base_component import Component
 
 from app import ids
+from app.figures import is_curve
 from app.pages.blocks import icon, link_button, state_badge
 from app.pages.surface import share
 from app.pages.surface.panels import side
@@ -36,9 +37,15 @@ async def layout(services: Services, settings: AppSettings, query: Mapping[str, 
             html.Div([heading(info), actions(info), progress()], className="surface-head"),
             html.Div(id=ids.SURFACE_PROBLEM, className="surface-problem", role="alert"),
             html.Div(
-                [html.Div([toolbar(info), stage(info)], className="surface-main"), side(info, titles)], className="surface-body"
+                [
+                    html.Div(
+                        [toolbar(is_curve(info.request)), stage(info.title, ids.SURFACE_GRAPH_NOTE)], className="surface-main"
+                    ),
+                    side(info, titles),
+                ],
+                className="surface-body",
             ),
-            share.dialog(),
+            share.dialog(share.ONE),
         ],
         className="surface-page",
     )
@@ -75,6 +82,7 @@ def actions(surface: SurfaceInfo) -> Component:
             cancel,
             retry,
             again,
+            link_button("Compare with…", f"/compare?a={surface.id}", "columns-2", primary=False),
             downloads(f"/api/v1/surfaces/{surface.id}", surface),
             dmc.Button("Share", id=ids.SURFACE_SHARE, size="sm", leftSection=icon("share-2")),
         ],

@@ -13,17 +13,25 @@ from app.pages import words
 from app.pages.blocks import aria, icon
 from app.schemas import ShareInfo
 
+ONE = (
+    "Whoever has the link sees this surface and nothing else, read only, opened with the camera, colours and limits that you "
+    "see now. It can be revoked at any time."
+)
+TWO = (
+    "Whoever has the link sees these two surfaces and nothing else, read only, opened with the camera, colours and limits that "
+    "you see now. It is made of a link to each of them: revoke either, and the comparison opens nothing any more."
+)
 
-def dialog() -> Component:
-    """The whole dialog; its list is filled when it is opened."""
+
+def dialog(text: str) -> Component:
+    """The whole dialog; its list is filled when it is opened.
+
+    Args:
+        text: What the link opens.
+    """
     return dmc.Modal(
         [
-            dmc.Text(
-                "Whoever has the link sees this surface and nothing else, read only, opened with the camera, colours and "
-                "limits that you see now. It can be revoked at any time.",
-                size="sm",
-                c="dimmed",
-            ),
+            dmc.Text(text, size="sm", c="dimmed"),
             html.Div(
                 [
                     dmc.TextInput(
@@ -51,9 +59,9 @@ def dialog() -> Component:
     )
 
 
-def made(share: ShareInfo) -> Component:
+def made(url: str) -> Component:
     """A link that has just been made, to be copied."""
-    embed = f'<iframe src="{share.url}?embed=1" width="800" height="600" title="Loss landscape"></iframe>'
+    embed = f'<iframe src="{url}?embed=1" width="800" height="600" title="Loss landscape"></iframe>'
 
     def row(label: str, value: str) -> Component:
         copy = dmc.CopyButton(
@@ -62,15 +70,16 @@ def made(share: ShareInfo) -> Component:
         field = dmc.TextInput(value=value, readOnly=True, label=label, className="grow mono")
         return html.Div([field, copy], className="share-row")
 
-    return html.Div([row("Link", share.url), row("To embed in a page", embed)], className="share-made")
+    return html.Div([row("Link", url), row("To embed in a page", embed)], className="share-made")
 
 
-def listing(shares: Sequence[ShareInfo]) -> Component:
-    """The links that there are."""
+def listing(shares: Sequence[ShareInfo], *, several: bool = False) -> Component:
+    """The links that there are, to one surface or to several."""
+    what = "these surfaces" if several else "this surface"
     if not shares:
-        return dmc.Text("No link opens this surface yet.", size="sm", c="dimmed", mt="md")
+        return dmc.Text(f"No link opens {what} yet.", size="sm", c="dimmed", mt="md")
     newest = sorted(shares, key=lambda share: share.created, reverse=True)
-    return html.Div([html.H3("Links to this surface", className="share-title"), *map(line, newest)], className="share-list")
+    return html.Div([html.H3(f"Links to {what}", className="share-title"), *map(line, newest)], className="share-list")
 
 
 def line(share: ShareInfo) -> Component:

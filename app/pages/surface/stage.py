@@ -14,13 +14,21 @@ from app.schemas import SurfaceInfo, View
 from landscape_core.figures import axis_titles
 
 
-def address(surface: SurfaceInfo, token: str | None = None, view: View | None = None) -> dict[str, Any]:
+def address(
+    surface: SurfaceInfo,
+    token: str | None = None,
+    view: View | None = None,
+    live: str = ids.SURFACE_LIVE,
+    point: str = ids.SURFACE_POINT,
+) -> dict[str, Any]:
     """What the browser must know to follow and draw a surface.
 
     Args:
         surface: The surface.
         token: The link through which it is looked at; None on its own page.
         view: How the link shows it.
+        live: The store that is told how far it is.
+        point: The store that is told the chosen cell.
     """
     base = f"/api/v1/shares/{token}" if token else f"/api/v1/surfaces/{surface.id}"
     return {
@@ -34,40 +42,50 @@ def address(surface: SurfaceInfo, token: str | None = None, view: View | None = 
         "view": view.model_dump(mode="json") if view else None,
         "titles": axis_titles(surface.request),
         "scales": figures.colour_scales(),
-        "ids": {"live": ids.SURFACE_LIVE, "point": ids.SURFACE_POINT},
+        "ids": {"live": live, "point": point},
     }
 
 
 def stores(known: dict[str, Any]) -> list[Component]:
-    """The facts of the page: where it is, how far it is, the chosen cell, the view."""
+    """The facts of the page: where it is, how far each of its surfaces is, the chosen cell, the view."""
+    followed = []
+    for part in known.get("surfaces", [known]):
+        begun = {name: part[name] for name in ("state", "problem", "progress")}
+        followed += [dcc.Store(id=part["ids"]["live"], data=begun), dcc.Store(id=part["ids"]["point"])]
     return [
         dcc.Store(id=ids.SURFACE_ADDRESS, data=known),
-        dcc.Store(
-            id=ids.SURFACE_LIVE, data={"state": known["state"], "problem": known["problem"], "progress": known["progress"]}
-        ),
-        dcc.Store(id=ids.SURFACE_POINT),
+        *followed,
         dcc.Store(id=ids.SURFACE_VIEW),
         dcc.Store(id=ids.SURFACE_HOME_DONE),
         dcc.Store(id=ids.SURFACE_PICTURE_DONE),
     ]
 
 
-def stage(surface: SurfaceInfo) -> Component:
-    """The figure, and what stands in its place until there is one."""
+def stage(title: str, *notes: str) -> Component:
+    """The figure, and what stands in its place until there is one.
+
+    Args:
+        title: What it shows, for those who do not see it.
+        notes: The ids of what stands in its place, one per surface in it.
+    """
     label = (
-        f"Loss landscape of {surface.title}. Drag to turn, scroll to zoom, click a cell to keep it; "
+        f"Loss landscape of {title}. Drag to turn, scroll to zoom, click a cell to keep it; "
         "with the arrow keys you walk from cell to cell, and Escape lets go."
     )
-    note = html.Div(id=ids.SURFACE_GRAPH_NOTE, className="stage-note", role="status", **aria(live="polite"))
     plot = html.Div(className="surface-plot")
     graph = html.Div(plot, className="surface-graph", tabIndex=0, role="application", **aria(label=label))
     loading = html.Div(html.Div(className="stage-spinner"), className="stage-loading", **aria(hidden="true"))
-    return html.Div([graph, note, loading], className="stage")
+    said = [html.Div(id=note, className="stage-note", role="status", **aria(live="polite")) for note in notes]
+    return html.Div([graph, *said, loading], className="stage")
 
 
-def toolbar(surface: SurfaceInfo) -> Component:
-    """The controls of the view; those that mean nothing for a curve are left out of sight."""
-    curve = figures.is_curve(surface.request)
+def toolbar(curve: bool, *more: Component) -> Component:
+    """The controls of the view; those that mean nothing for a curve are left out of sight.
+
+    Args:
+        curve: Whether nothing but curves is shown.
+        more: Further controls.
+    """
     flat: dict[str, Any] = {"style": {"display": "none"}} if curve else {}
     projection = dmc.SegmentedControl(
         id=ids.SURFACE_PROJECTION,
@@ -87,6 +105,7 @@ def toolbar(surface: SurfaceInfo) -> Component:
             log,
             html.Label([html.Span("Max loss"), clip_choice()], className="tool"),
             html.Div(contours, className="only-solid", **flat),
+            *more,
             html.Div(home, className="tool-end"),
         ],
         className="toolbar",
@@ -189,16 +208,16 @@ def _file(text: str, note: str, href: str) -> Component:
     return dmc.MenuItem([text, html.Span(note, className="menu-note")], href=href, refresh=True)
 
 
-def progress() -> Component:
-    """How far the surface is: a bar and a sentence."""
+def progress(bar: str = ids.SURFACE_BAR, box: str = ids.SURFACE_BAR_BOX, text: str = ids.SURFACE_PROGRESS) -> Component:
+    """How far the surface is: a bar in its box, and a sentence; their ids."""
     return html.Div(
         [
             html.Div(
-                dmc.Progress(id=ids.SURFACE_BAR, value=0, size="sm", radius="xl", **aria(label="Progress")),
-                id=ids.SURFACE_BAR_BOX,
+                dmc.Progress(id=bar, value=0, size="sm", radius="xl", **aria(label="Progress")),
+                id=box,
                 className="progress-bar",
             ),
-            html.Div(id=ids.SURFACE_PROGRESS, className="progress-text", role="status", **aria(live="polite")),
+            html.Div(id=text, className="progress-text", role="status", **aria(live="polite")),
         ],
         className="progress",
     )

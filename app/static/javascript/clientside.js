@@ -56,7 +56,7 @@
       });
       if (title) document.title = title;
       if (!here.startsWith("/s/")) document.documentElement.dataset.frame = "whole";
-      if (!/^\/(surface|s)\//.test(here)) stream.leave();
+      if (!/^\/((surface|s)\/|compare$)/.test(here)) stream.leave();
       if (here === "/new") stream.load().catch(() => null);
       return here;
     },
@@ -141,7 +141,7 @@
       document.title = `${address.title} · Loss Atlas`;
       stream.follow(address);
       const view = stream.remembered(address);
-      return [view.projection || "surface", view.colour || "Viridis", Boolean(view.log), view.clip ?? "", Boolean(view.contours)];
+      return [view.projection || "surface", view.colour || "Viridis", Boolean(view.log ?? address.log), view.clip ?? "", Boolean(view.contours)];
     },
     look(projection, colour, log, clip, contours, address) {
       if (!address) return [no(), no()];
@@ -214,7 +214,17 @@
     },
   };
 
-  window.dash_clientside = Object.assign({}, window.dash_clientside, { shell, upload, form, surface });
+  /* -- two surfaces -- */
+
+  const compare = {
+    /** The switches say what the pictures have in common; a new page has its own switches. */
+    bind(linked, same, address) {
+      if (address) stream.bind(Boolean(linked), Boolean(same));
+      return no();
+    },
+  };
+
+  window.dash_clientside = Object.assign({}, window.dash_clientside, { shell, upload, form, surface, compare });
 
   /* -- functions that Mantine components call by name -- */
 

@@ -1,4 +1,4 @@
-/* From a measured surface and a View to what Plotly draws. Pure: no page, no network, no state.
+/* From a measured surface and a View to what Plotly draws. Pure: no page, no network, no state. `curves.js` draws curves.
  *
  *   surface (decoded event) ─┐
  *   view (colour, log …)     ├─▶ figure() ─▶ {data, layout}
@@ -79,21 +79,28 @@
     return high > low ? { low, high } : { low: Math.min(low, high) - 0.5, high: high + (limit < low ? 0 : 0.5) };
   }
 
+  /** The range of heights that several surfaces have together; null while none has a finite one. */
+  const common = (surfaces, view) => span(surfaces.flatMap((surface) => heights(surface.loss, view.log)), view);
+
   const inks = (dark) => (dark
     ? { text: "#c7d0e0", faint: "#8592a8", grid: "#2a3446", zero: "#44516a", hover: "#1a2231", mark: "#ffffff", edge: "#0b0f17" }
     : { text: "#2b3547", faint: "#5d6a80", grid: "#dde3ec", zero: "#b4bfcf", hover: "#ffffff", mark: "#0f172a", edge: "#ffffff" });
 
-  /** The figure of a surface as it is looked at.
-   * setting: {dark, narrow, bare, scales: {name: stops}, titles: {x, y, z, log}, camera, pin: {x, y} | null} */
-  function figure(surface, view, setting) {
-    const ink = inks(setting.dark);
-    const base = {
+  /** What every layout has. */
+  function basis(ink) {
+    return {
       uirevision: "keep", autosize: true, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: FONT, size: 12, color: ink.text }, showlegend: false, hovermode: "closest",
       hoverlabel: { bgcolor: ink.hover, bordercolor: ink.grid, font: { family: FONT, size: 12, color: ink.text } },
     };
-    if (surface.rows < 2 || surface.columns < 2) return curve(surface, view, setting, base, ink);
-    const z = heights(surface.loss, view.log), range = span(z, view);
+  }
+
+  /** The figure of a surface as it is looked at.
+   * setting: {dark, narrow, scales: {name: stops}, titles: {x, y, z, log}, camera, pin: {x, y} | null, range: {low, high} of the heights,
+   * if it is not the surface's own} */
+  function figure(surface, view, setting) {
+    if (surface.rows < 2 || surface.columns < 2) return window.lossAtlas.scene.curves([{ surface, name: "mean loss", index: 0 }], view, setting);
+    const ink = inks(setting.dark), base = basis(ink), z = heights(surface.loss, view.log), own = span(z, view), range = own && (setting.range || own);
     if (view.projection === "contour") return contour(surface, z, range, view, setting, base, ink);
     return landscape(surface, z, range, view, setting, base, ink);
   }
@@ -201,50 +208,5 @@
     };
   }
 
-  /** Runs of neighbouring cells that have a value: a band must not bridge a hole. */
-  function runs(values) {
-    const found = [];
-    values.forEach((v, i) => {
-      if (!Number.isFinite(v)) return;
-      const last = found[found.length - 1];
-      if (last && last[last.length - 1] === i - 1) last.push(i); else found.push([i]);
-    });
-    return found;
-  }
-
-  function curve(surface, view, setting, base, ink) {
-    const across = surface.columns > 1 || !surface.y;
-    const t = across ? surface.x : surface.y;
-    const pick = (rows) => (across ? rows[0] : rows.map((row) => row[0]));
-    const raw = pick(surface.loss), error = pick(surface.stderr), loss = heights([raw], view.log)[0];
-    const colour = setting.dark ? "#8b8dfb" : "#4f46e5", shade = setting.dark ? "rgba(139,141,251,0.24)" : "rgba(79,70,229,0.16)";
-    const at = (i, sign) => { const v = raw[i] + sign * 2 * (error[i] || 0); return view.log ? Math.log10(Math.max(v, raw[i] / 100)) : v; };
-    const range = span([loss, ...[-1, 1].map((sign) => loss.map((v, i) => (Number.isFinite(v) ? at(i, sign) : NaN)))], view);
-    const band = { x: [], y: [] };
-    runs(loss).forEach((run) => {
-      const back = [...run].reverse();
-      band.x.push(...run.map((i) => t[i]), ...back.map((i) => t[i]), null);
-      band.y.push(...run.map((i) => at(i, 1)), ...back.map((i) => at(i, -1)), null);
-    });
-    const spot = (p, name, marker) => {
-      const i = p ? nearest(t, across ? p.x : p.y) : 0;
-      return { type: "scatter", mode: "markers", x: [t[i]], y: [loss[i]], visible: Boolean(p) && Number.isFinite(loss[i]), name, hoverinfo: "skip", marker };
-    };
-    const low = range ? range.low : 0, high = range ? range.high : 1, pad = 0.06 * (high - low);
-    return {
-      data: [
-        { type: "scatter", mode: "lines+markers", x: t, y: loss, line: { color: colour, width: 2.5 }, marker: { size: t.length > 80 ? 3 : 6, color: colour },
-          connectgaps: false, name: "mean loss", hovertemplate: `${across ? "α" : "β"} %{x:.3~g}<br><b>${named(view)} %{y:.4~g}</b><extra></extra>` },
-        { type: "scatter", mode: "lines", ...band, fill: "toself", fillcolor: shade, line: { width: 0 }, hoverinfo: "skip", name: "± 2 standard errors" },
-        spot(facts(surface).centre, "trained network", { size: 12, symbol: "diamond", color: ink.mark, line: { color: ink.edge, width: 1.5 } }),
-        spot(setting.pin, "chosen cell", { size: 12, color: "#ff4d6d", line: { color: "#ffffff", width: 1.5 } })],
-      layout: {
-        ...base, margin: { l: 66, r: 22, t: 22, b: 54 }, dragmode: "pan",
-        xaxis: flat(setting, ink, { title: label(across ? setting.titles.x : setting.titles.y, ink) }),
-        yaxis: flat(setting, ink, { title: label(view.log ? setting.titles.log : setting.titles.z, ink), range: [low - pad, high + (view.clip ? 0 : pad)] }),
-      },
-    };
-  }
-
-  window.lossAtlas = { ...window.lossAtlas, scene: { CONFIG, home, decode, cell, facts, figure } };
+  window.lossAtlas = { ...window.lossAtlas, scene: { CONFIG, home, decode, cell, facts, figure, common, basis, inks, heights, span, nearest, named, flat, label } };
 })();

@@ -1,0 +1,167 @@
+/* One picture: what Plotly draws of a surface, or of two curves, in an element of the page, and the hand on it.
+ *
+ * The camera belongs to the hand: each paint passes on the camera that the scene has at this moment.
+ */
+(() => {
+  "use strict";
+
+  const PAINT_EVERY_MS = 250;
+  const { CONFIG, figure, curves } = window.lossAtlas.scene;
+  const dark = () => document.documentElement.getAttribute("data-mantine-color-scheme") === "dark";
+  const narrow = () => window.innerWidth < 768;
+
+  let plotly = null;
+
+  /** Loads Plotly, once; the form asks for it ahead, so that a first surface need not wait. */
+  function load() {
+    plotly = plotly || new Promise((done, failed) => {
+      const script = document.createElement("script");
+      script.src = "/_dash-component-suites/plotly/package_data/plotly.min.js";
+      script.onload = () => done(window.Plotly);
+      script.onerror = () => { plotly = null; failed(new Error("Plotly could not be loaded")); };
+      document.head.append(script);
+    });
+    return plotly;
+  }
+
+  const press = { down: false, moved: false, act: null, at: [0, 0] };
+  document.addEventListener("pointerdown", (event) => Object.assign(press, { down: true, moved: false, act: null, at: [event.clientX, event.clientY] }), true);
+  document.addEventListener("pointermove", (event) => {
+    press.moved = press.moved || Math.hypot(event.clientX - press.at[0], event.clientY - press.at[1]) > 4;
+  }, true);
+  document.addEventListener("pointerup", () => setTimeout(() => {
+    press.down = false;
+    if (press.act && !press.moved) press.act();
+    press.act = null;
+  }, 0), true);
+
+  const same = (one, other) => ["eye", "center", "up"].every((part) => ["x", "y", "z"].every((k) => Math.abs(one[part][k] - other[part][k]) < 1e-6));
+  const FLAT = /^[xy]axis\.(range|autorange)/;
+
+  /** A picture.
+   *
+   * selector: of the element that Plotly draws into. It is ours alone: `dcc.Graph` would draw its own figure again after each drag.
+   * followed: the surfaces that it shows (see events.js): one, or several curves.
+   * page: {look() ─▶ {view, scales, pin, range}, turned(picture, camera), moved(picture, change), hovered(place), chosen(place, surface)}.
+   * camera: where it begins.
+   */
+  function picture(selector, followed, page, camera) {
+    const me = { followed, plot: null, paint, paintSoon, look, turn, move, reset, save, leave, element: () => document.querySelector(selector) };
+    let seen = camera, timer = null, painted = null, heard = null, frame = null, led = false, drawing = null;
+
+    /** The camera as it is now, also in the middle of a drag. */
+    function look() {
+      const scene = painted && me.element()?._fullLayout?.scene?._scene;
+      seen = (scene?.glplot ? scene.getCamera() : seen) || seen;
+      return seen;
+    }
+
+    function drawn() {
+      const { view, scales, pin, range } = page.look();
+      const { titles } = followed[0].address;
+      const setting = { dark: dark(), narrow: narrow(), scales, titles, camera: look(), pin, range };
+      if (followed.length === 1) return figure(followed[0].surface, view, setting);
+      const lines = followed.map(({ surface, address }, index) => ({ surface, name: address.name, index }));
+      return curves(lines.filter(({ surface }) => surface), view, setting);
+    }
+
+    const ready = () => page.look().view && followed.some(({ surface }) => surface);
+
+    function paint() {
+      clearTimeout(timer);
+      timer = null;
+      if (!ready()) return;
+      const gd = me.element();
+      if (!gd || !window.Plotly) {
+        load().catch(() => null);
+        timer = setTimeout(paint, 60);
+        return;
+      }
+      const { data, layout } = drawn();
+      painted = performance.now();
+      me.plot = gd;
+      drawing = window.Plotly.react(gd, data, layout, CONFIG).then(() => gd.parentElement?.classList.add("painted"));
+      listen(gd);
+    }
+
+    function paintSoon() {
+      timer = timer || setTimeout(paint, Math.max(0, PAINT_EVERY_MS - (performance.now() - (painted ?? -1e9))));
+    }
+
+    /** The surface that the pointer is at, and the place on it; traces that are no measurement come after those that are. */
+    function pointed(event) {
+      const p = event.points.find(({ curveNumber }) => curveNumber < followed.length), surface = p && followed[p.curveNumber].surface;
+      return surface ? { surface, place: surface.y ? { x: p.x, y: p.y } : { x: p.x } } : null;
+    }
+
+    function listen(gd) {
+      if (heard === gd) return;
+      heard = gd;
+      gd.on("plotly_hover", (event) => { const at = pointed(event); if (at) page.hovered(at.place); });
+      gd.on("plotly_unhover", () => page.hovered(null));
+      // A 3-D scene says "click" as soon as a button goes down, also where a drag begins, and says so while it draws.
+      gd.on("plotly_click", (event) => {
+        const at = pointed(event);
+        if (!at) return;
+        const act = () => page.chosen(at.place, at.surface);
+        if (press.down) press.act = act; else setTimeout(act, 0);
+      });
+      gd.on("plotly_relayouting", () => { if (gd._fullLayout?.scene && !led) page.turned(me, look()); });
+      gd.on("plotly_relayout", (change) => {
+        look();
+        if (gd.layout.scene) gd.layout.scene.camera = seen;
+        if (led) return;
+        if (gd._fullLayout?.scene) page.turned(me, seen);
+        else if (Object.keys(change).some((name) => FLAT.test(name))) page.moved(me, Object.fromEntries(Object.entries(change).filter(([name]) => FLAT.test(name))));
+      });
+    }
+
+    /** Changes the layout for another picture's sake, which must not come back to it. */
+    function lead(change) {
+      led = true;
+      window.Plotly.relayout(me.element(), change).finally(() => { led = false; });
+    }
+
+    /** Looks from here from now on; at most once a frame. */
+    function turn(wanted) {
+      if (same(look(), wanted)) return;
+      seen = wanted;
+      if (!me.element()?._fullLayout?.scene || frame) return;
+      frame = requestAnimationFrame(() => {
+        frame = null;
+        if (me.element()?._fullLayout?.scene) lead({ "scene.camera": wanted });
+      });
+    }
+
+    /** Shows the same part of the plane as another flat picture. */
+    function move(change) {
+      if (me.element()?._fullLayout?.xaxis) lead(change);
+    }
+
+    function reset(first) {
+      seen = first;
+      const gd = me.element();
+      if (!gd?._fullLayout) return;
+      if (gd._fullLayout.scene) lead({ "scene.camera": first });
+      else window.Plotly.relayout(gd, { "xaxis.autorange": true, "yaxis.autorange": true }).then(paint);
+    }
+
+    /** Saves what is seen now, on the ground of the page: on a transparent one, dark mode's light words would be lost. */
+    function save(name) {
+      if (!me.element()?._fullLayout || !ready()) return;
+      const { data, layout } = drawn();
+      layout.paper_bgcolor = getComputedStyle(document.body).backgroundColor;
+      window.Plotly.downloadImage({ data, layout, config: CONFIG }, { format: "png", width: 1600, height: 1000, scale: 1.5, filename: name });
+    }
+
+    function leave() {
+      clearTimeout(timer);
+      if (frame) cancelAnimationFrame(frame);
+      if (me.plot) drawing.finally(() => window.Plotly.purge(me.plot));  // Plotly cannot bear it in the middle of drawing
+    }
+
+    return me;
+  }
+
+  window.lossAtlas = { ...window.lossAtlas, picture: { load, narrow, picture } };
+})();
