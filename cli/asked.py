@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from cli.own_code import OwnCode
 from cli.parsing import Principal, Towards, TypedDirection, parse_direction, parse_grid, parse_standardisation
 from landscape_core.errors import InvalidRequest, NotFound
-from landscape_core.requests import MAX_CHECKPOINTS, ArchitectureSpec, Grid, Normalisation, Standardisation
+from landscape_core.requests import MAX_CHECKPOINTS, ArchitectureSpec, Grid, HessianDirection, Normalisation, Standardisation
 
 SUFFIXES = (".npz", ".h5", ".csv", ".json", ".png", ".vtp", ".stl", ".glb")
 """What a surface is written as: `formats.WRITABLE`, named here so that a refusal need not import h5py."""
@@ -31,6 +31,7 @@ class Asked:
         file: The checkpoint.
         architecture: Catalogued, or the user's own code; None to take the one that fits.
         dataset: A catalogued name, or the path of an `.npz`.
+        split: `train`, `test` or `both`.
         seed: None keeps the data set's own order.
         preprocessing: None to take the data set's usual one.
         x: First direction; a path is that of a direction file.
@@ -86,13 +87,15 @@ class Asked:
             out=typed["out"],
         )
         asked.check_run()
+        asked.check_split()
         data = [asked.dataset] if isinstance(asked.dataset, Path) else []
         given = [asked.file, *data, *asked.direction_files, *asked.companions]
         for path in given:
             if not path.is_file():
                 raise NotFound(missing(path))
         own = [asked.architecture.path] if isinstance(asked.architecture, OwnCode) else []
-        check_out(asked.out, [*given, *own])
+        for out in asked.files:
+            check_out(out, [*given, *own])
         _check_area(asked.out, asked.grid)
         return asked
 
@@ -110,6 +113,30 @@ class Asked:
     def has_principal(self) -> bool:
         """Whether a direction is one of the run's own."""
         return any(isinstance(typed, Principal) for typed in (self.x, self.y))
+
+    @property
+    def files(self) -> list[Path]:
+        """What is written: `out`, or one file for each split where `out`'s form does not hold both."""
+        if self.split != "both" or self.out.suffix.lower() == ".h5":
+            return [self.out]
+        return [self.out.with_name(f"{self.out.stem}.{split}{self.out.suffix}") for split in ("train", "test")]
+
+    def by_split(self) -> list[Asked]:
+        """The questions to be answered one after the other: for both splits two, on one plane."""
+        return [replace(self, split=split) for split in ("train", "test")] if self.split == "both" else [self]
+
+    def check_split(self) -> None:
+        """Passes when the plane is the same for all splits that are asked for.
+
+        Raises:
+            InvalidRequest: If not.
+        """
+        if self.split == "both" and any(isinstance(typed, HessianDirection) for typed in (self.x, self.y)):
+            raise InvalidRequest(
+                "Hessian directions are those of one split's loss, so --split both has no plane in common with them; "
+                "give --split train or test, or directions of another kind.",
+                field="data.split",
+            )
 
     def check_run(self) -> None:
         """Passes when there is a run where a principal direction of it is asked for, and it is not too long.

@@ -24,6 +24,8 @@ from landscape_core.requests import Loss, Norm
 if TYPE_CHECKING:
     from click._termui_impl import ProgressBar
 
+    from cli.material import Material
+    from landscape_core.requests import SurfaceRequest
     from landscape_core.results import Surface
 
 
@@ -64,7 +66,13 @@ class _WithManyFiles(click.Command):
     help="As in mlp:activation=tanh; or your own code.",
 )
 @click.option("--dataset", required=True, metavar="NAME|FILE.npz", help="A catalogued data set, or an .npz with x and y.")
-@click.option("--split", type=click.Choice(["train", "test"]), default="train", show_default=True, help="Which of its parts.")
+@click.option(
+    "--split",
+    type=click.Choice(["train", "test", "both"]),
+    default="train",
+    show_default=True,
+    help="Which of its parts; both measure one plane, written into one .h5, else into NAME.train and NAME.test files.",
+)
 @click.option("--examples", type=click.IntRange(1, 100_000_000), metavar="N", help="How many; the whole split if not given.")
 @click.option("--in-order", is_flag=True, help="Take the examples in the data set's own order.")
 @click.option(
@@ -107,23 +115,34 @@ def compute(**typed: Any) -> None:
     """
     asked = Asked.typed(**typed)
     with stopped_by_sigterm(), tempfile.TemporaryDirectory(prefix="lossatlas-") as folder:
-        surface = _computed(asked, Path(folder))
-        _save(surface, asked.out)
-    click.echo(_summary(surface, asked.out))
+        questions = [
+            _prepared(one, Path(folder) / one.split) for one in asked.by_split()
+        ]  # all are read before any is computed
+        surfaces = [_computed(*question) for question in questions]
+        files = _save(surfaces, asked.out)
+    for surface, file in zip(surfaces, files * (len(surfaces) // len(files)), strict=True):
+        click.echo(_summary(surface, file, of_split=len(surfaces) > 1))
 
 
-def _computed(asked: Asked, folder: Path) -> Surface:
+def _prepared(asked: Asked, folder: Path) -> tuple[Asked, Material, SurfaceRequest]:
+    """What the question is computed from, and the request, known to be computable."""
     from cli.material import Material, settings, share_cores  # noqa: PLC0415
 
     share_cores()
-    told = settings()
-    material = Material.read(asked, told.datasets_folder, folder)
+    folder.mkdir()
+    material = Material.read(asked, settings().datasets_folder, folder)
     request = material.request(asked)
-    code = asked.architecture if isinstance(asked.architecture, OwnCode) else None
-    material.check(request, own=code is not None)
+    material.check(request, own=isinstance(asked.architecture, OwnCode))
+    return asked, material, request
+
+
+def _computed(asked: Asked, material: Material, request: SurfaceRequest) -> Surface:
+    from cli.material import settings  # noqa: PLC0415
     from landscape_core.compute import choose_device, compute_surface, load_own  # noqa: PLC0415  torch takes a second or two
 
+    told = settings()
     device = choose_device(told.device)
+    code = asked.architecture if isinstance(asked.architecture, OwnCode) else None
     own = None if code is None else load_own(code.made(), material.tensors, code.name)
     with nullcontext() if code is None else code.blamed(computing=True), _progress(material.notes(asked)) as progress:
         surface = compute_surface(
@@ -159,8 +178,8 @@ def _progress(notes: list[str]) -> Iterator[Callable[[float], None]]:
         yield tell
 
 
-def _save(surface: Surface, out: Path) -> None:
-    """Writes the surface.
+def _save(surfaces: list[Surface], out: Path) -> list[Path]:
+    """Writes the surface, or those of both splits; the files that were written.
 
     Raises:
         SurfaceRejected: If the form cannot hold it; what was computed is then kept in one that can.
@@ -168,20 +187,27 @@ def _save(surface: Surface, out: Path) -> None:
     from landscape_core import formats  # noqa: PLC0415
 
     try:
-        formats.save(surface, out)
+        if len(surfaces) > 1:
+            return formats.save_splits(surfaces[0], surfaces[1], out)
+        formats.save(surfaces[0], out)
     except SurfaceRejected as error:
         kept = out.with_name(f"{out.name}.npz")
-        formats.save(surface, kept)
-        raise SurfaceRejected(f"{error} What was computed is kept in {kept}.") from None
+        files = formats.split_paths(kept) if len(surfaces) > 1 else [kept]
+        for surface, file in zip(surfaces, files, strict=True):
+            formats.save(surface, file)
+        raise SurfaceRejected(f"{error} What was computed is kept in {' and '.join(map(str, files))}.") from None
+    return [out]
 
 
-def _summary(surface: Surface, out: Path) -> str:
+def _summary(surface: Surface, out: Path, *, of_split: bool) -> str:
     import numpy as np  # noqa: PLC0415
 
     ny, nx = surface.loss.shape
     own = surface.provenance.get("own_loss")
     finite = surface.loss[np.isfinite(surface.loss)]
+    split = [surface.request.data.split] if of_split and surface.request is not None else []
     parts = [
+        *split,
         f"{nx} points" if surface.is_curve else f"{nx} x {ny} cells",
         f"the checkpoint's own loss {own:.6g}" if own is not None else "the checkpoint's own loss not finite",
         f"min {finite.min():.6g}, max {finite.max():.6g}" if finite.size else "no finite loss",

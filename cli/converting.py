@@ -16,7 +16,8 @@ from landscape_core.errors import NotFound
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--log", is_flag=True, help="Heights are ln(loss + 0.1), as in the original code's exports.")
 @click.option("--max-loss", type=float, metavar="X", help="Lower higher losses to X, which makes them a flat top.")
-def convert(surface: Path, out: Path, log: bool, max_loss: float | None) -> None:
+@click.option("--split", type=click.Choice(["train", "test"]), help="Of an .h5 that holds both.  [default: train]")
+def convert(surface: Path, out: Path, log: bool, max_loss: float | None, split: str | None) -> None:
     """Write the surface file SURFACE (.npz, .json, or the original's .h5) in the form that OUT's suffix names.
 
     \b
@@ -38,6 +39,6 @@ def convert(surface: Path, out: Path, log: bool, max_loss: float | None) -> None
 
     with tempfile.TemporaryDirectory(prefix="lossatlas-") as folder:
         plain = Path(folder) / "surface.npz"
-        inspect_in_child("surface", surface, surface.name, plain)  # the file may come from a stranger
+        inspect_in_child("surface", surface, surface.name, plain, split)  # the file may come from a stranger
         formats.save(formats.load(plain), out, log=log, max_loss=max_loss)
     click.echo(f"Wrote {out}.")

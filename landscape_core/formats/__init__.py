@@ -21,10 +21,24 @@ from pathlib import Path
 from landscape_core.errors import InvalidRequest, SurfaceRejected
 from landscape_core.formats import csv, glb, h5, json, npz, stl, vtp
 from landscape_core.formats.atomic import write_atomically
-from landscape_core.formats.h5 import directions_h5
+from landscape_core.formats.h5 import Split, directions_h5
 from landscape_core.results import Surface
 
-__all__ = ["MAX_FILE_BYTES", "READABLE", "SHAPES", "WRITABLE", "directions_h5", "load", "save", "to_bytes", "write_atomically"]
+__all__ = [
+    "MAX_FILE_BYTES",
+    "READABLE",
+    "SHAPES",
+    "WRITABLE",
+    "Split",
+    "directions_h5",
+    "load",
+    "only",
+    "save",
+    "save_splits",
+    "split_paths",
+    "to_bytes",
+    "write_atomically",
+]
 
 MAX_FILE_BYTES = 512 << 20
 """Longest surface file that is read: the largest grid (2001 x 2001) takes 164 MB as `.npz`."""
@@ -101,16 +115,50 @@ def save(surface: Surface, path: Path, *, log: bool = False, max_loss: float | N
     write_atomically(path, to_bytes(surface, path.suffix, log=log, max_loss=max_loss), private=False)
 
 
-def load(path: str | Path) -> Surface:
+def save_splits(train: Surface, test: Surface, path: Path) -> list[Path]:
+    """Writes the train and the test surface of one plane.
+
+    An `.h5` holds both, in the original's form; of the other forms each has a file of its own, NAME.train.SUFFIX and
+    NAME.test.SUFFIX.
+
+    Args:
+        train: The surface of the train split.
+        test: That of the test split, on the same coordinates.
+        path: Where; its suffix names the form.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        SurfaceRejected: As `to_bytes` does, or if one file is to hold two grids.
+    """
+    if path.suffix.lower() == ".h5":
+        write_atomically(path, h5.dump_splits(train, test), private=False)
+        return [path]
+    files = split_paths(path)
+    for surface, file in zip((train, test), files, strict=True):
+        save(surface, file)
+    return files
+
+
+def split_paths(path: Path) -> list[Path]:
+    """The files that `save_splits` writes."""
+    if path.suffix.lower() == ".h5":
+        return [path]
+    return [path.with_name(f"{path.stem}.{split}{path.suffix}") for split in ("train", "test")]
+
+
+def load(path: str | Path, split: Split | None = None) -> Surface:
     """Reads a surface in the form that the path's suffix names.
 
     The `.h5` reader is a C library: read files from strangers in a child process (`reading.inspect_in_child`).
 
     Args:
         path: The file.
+        split: Which split of an `.h5` that holds both; None takes train, or test if there is no train.
 
     Raises:
-        SurfaceRejected: If the file is missing, too long, damaged or of another form.
+        SurfaceRejected: If the file is missing, too long, damaged, of another form, or does not hold the split.
     """
     path = Path(path)
     reader = _READERS.get(path.suffix.lower())
@@ -123,4 +171,16 @@ def load(path: str | Path) -> Surface:
         data = path.read_bytes()
     except OSError as error:
         raise SurfaceRejected(f"The file cannot be read ({error.strerror or error}).") from None
-    return reader(data)
+    return h5.load(data, split) if reader is h5.load else only(reader(data), split)
+
+
+def only(surface: Surface, split: Split | None) -> Surface:
+    """The surface of a file that holds one, if it is that of the split.
+
+    Raises:
+        SurfaceRejected: If it is known to be that of the other split.
+    """
+    held = surface.request.data.split if surface.request is not None else None
+    if split is not None and held is not None and held != split:
+        raise SurfaceRejected(f"The file holds the {held} surface, not the {split} surface.")
+    return surface

@@ -7,8 +7,12 @@ The layout trap: these arrays are *allocated* (nx, ny) but *filled* by flat inde
 `f["train_loss"][:].ravel().reshape(ny, nx)` gives `Z[j, i] = L(x[i], y[j])`. For nx = ny this changes nothing. We write
 the same trap, so that the original's code and ours read the same surface from either's files.
 
+A file may hold both splits of one plane, as the original's `plot_surface` with test data writes them: `load` gives the train
+surface unless told otherwise, `dump_splits` writes both.
+
 What the original has no place for (state, examples, standard errors) goes into a group `loss_atlas`, as honest (ny, nx)
-tables, and `request` and `provenance` into root attributes; the original's code looks at neither. The original's arrays are the
+tables, and `request` and `provenance` into root attributes (for a second split in the file `loss_atlas_test`, `test_request`
+and `test_provenance`); the original's code looks at neither. The original's arrays are the
 record: where they were changed since (its code fills in what is missing, in place), `loss_atlas` is not believed.
 
 Decided: a loss of -1 means "not computed" if the accuracy is -1 too or absent. With an accuracy from 0 to 100 it is a
@@ -18,8 +22,9 @@ measurement: `nll` and other losses may be negative. A loss that is not finite i
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import h5py
 import numpy as np
@@ -38,43 +43,73 @@ from landscape_core.formats.checked import (
 )
 from landscape_core.results import ESTIMATED, MEASURED, NOT_COMPUTED, NOT_FINITE, Surface
 
+Split = Literal["train", "test"]
+
 _OURS = "loss_atlas"
 
 
 def dump(surface: Surface) -> bytes:
     """The content of a surface file in the original's form."""
-    split = _split(surface)
-    shape = (surface.x.size,) if surface.y is None else (surface.x.size, surface.y.size)
-    hole = surface.state == NOT_COMPUTED
-    unknown = hole | np.isnan(surface.accuracy)
+    return _dump([(_split(surface), surface)])
+
+
+def dump_splits(train: Surface, test: Surface) -> bytes:
+    """The content of a file in the original's form that holds both splits of one plane.
+
+    Args:
+        train: The surface of the train split.
+        test: That of the test split, on the same coordinates.
+
+    Raises:
+        SurfaceRejected: If they do not lie on the same coordinates.
+    """
+    same = (train.y is None) == (test.y is None) and np.array_equal(train.x, test.x)
+    if not same or (train.y is not None and test.y is not None and not np.array_equal(train.y, test.y)):
+        raise SurfaceRejected("One .h5 holds the train and the test surface of one grid, but their coordinates differ.")
+    return _dump([("train", train), ("test", test)])
+
+
+def _dump(splits: Sequence[tuple[str, Surface]]) -> bytes:
     buffer = io.BytesIO()
+    first = splits[0][1]
     with h5py.File(buffer, "w") as file:
-        file["dir_file"] = _dir_file(surface)
-        file["xcoordinates"] = surface.x
-        if surface.y is not None:
-            file["ycoordinates"] = surface.y
-        file[f"{split}_loss"] = np.where(hole, -1.0, surface.loss).reshape(shape)
-        file[f"{split}_acc"] = np.where(unknown, -1.0, surface.accuracy).reshape(shape)
-        ours = file.create_group(_OURS)
-        for name in ("state", "examples", "stderr", "loss"):
-            ours[name] = getattr(surface, name)
-        file.attrs["request"] = request_text(surface)
-        file.attrs["provenance"] = provenance_text(surface)
+        file["dir_file"] = _dir_file(first)
+        file["xcoordinates"] = first.x
+        if first.y is not None:
+            file["ycoordinates"] = first.y
+        for split, surface in splits:
+            _put(file, split, surface, alone=surface is first)
     return buffer.getvalue()
 
 
-def load(data: bytes) -> Surface:
+def _put(file: h5py.File, split: str, surface: Surface, *, alone: bool) -> None:
+    """Writes one split's values; what is ours stands under plain names for the first split of a file."""
+    shape = (surface.x.size,) if surface.y is None else (surface.x.size, surface.y.size)
+    hole = surface.state == NOT_COMPUTED
+    unknown = hole | np.isnan(surface.accuracy)
+    file[f"{split}_loss"] = np.where(hole, -1.0, surface.loss).reshape(shape)
+    file[f"{split}_acc"] = np.where(unknown, -1.0, surface.accuracy).reshape(shape)
+    ours = file.create_group(_OURS if alone else f"{_OURS}_{split}")
+    for name in ("state", "examples", "stderr", "loss"):
+        ours[name] = getattr(surface, name)
+    before = "" if alone else f"{split}_"
+    file.attrs[f"{before}request"] = request_text(surface)
+    file.attrs[f"{before}provenance"] = provenance_text(surface)
+
+
+def load(data: bytes, split: Split | None = None) -> Surface:
     """The surface in a file of the original's form, ours or theirs, whole or half done.
 
     Args:
         data: The file's content.
+        split: Which of its splits; None takes train, or test if there is no train.
 
     Raises:
-        SurfaceRejected: If it is no such file, is damaged, or its parts contradict each other.
+        SurfaceRejected: If it is no such file, is damaged, its parts contradict each other, or it does not hold the split.
     """
     try:
         with h5py.File(io.BytesIO(data), "r") as file:
-            return _read(file)
+            return _read(file, split)
     except (OSError, KeyError, ValueError, RuntimeError, TypeError, OverflowError) as error:
         reason = str(error.args[0] if error.args else error).splitlines()
         raise SurfaceRejected(f"The file is not a readable .h5 surface ({reason[0] if reason else 'damaged'}).") from None
@@ -96,27 +131,24 @@ def directions_h5(x: list[np.ndarray], y: list[np.ndarray] | None, path: Path) -
     write_atomically(path, buffer.getvalue())
 
 
-def _read(file: h5py.File) -> Surface:
+def _read(file: h5py.File, wanted: Split | None) -> Surface:
     if "xcoordinates" not in file:
         what = "a direction file, not a surface" if "xdirection" in file else "no surface file of loss-landscape's form"
         raise SurfaceRejected(f"The .h5 has no xcoordinates: it is {what}.")
     x = checked_axis("xcoordinates", _values(file, "xcoordinates", None))
     y = checked_axis("ycoordinates", _values(file, "ycoordinates", None)) if "ycoordinates" in file else None
     shape = (1 if y is None else y.size, x.size)
-    split = next((name for name in ("train", "test") if f"{name}_loss" in file), None)
-    if split is None:
-        raise SurfaceRejected(
-            "The .h5 holds neither train_loss nor test_loss, so it is no surface file of loss-landscape's form."
-        )
+    split, first = _which(file, wanted)
     loss = _values(file, f"{split}_loss", shape)
     raw = _values(file, f"{split}_acc", shape) if f"{split}_acc" in file else np.full(shape, -1.0)
     accuracy = np.where(raw == -1, np.nan, raw)
     hole = (loss == -1) & np.isnan(accuracy)
     state = np.where(hole, NOT_COMPUTED, np.where(np.isfinite(loss), MEASURED, NOT_FINITE)).astype(np.uint8)
     examples, stderr = np.zeros(shape, np.int64), np.full(shape, np.nan)
-    if _OURS in file:
-        state, examples, stderr = _details(file, state, loss)
-    text = _text(file.attrs.get("provenance", ""))
+    ours, before = (_OURS, "") if first else (f"{_OURS}_{split}", f"{split}_")
+    if ours in file:
+        state, examples, stderr = _details(file, ours, state, loss)
+    text = _text(file.attrs.get(f"{before}provenance", ""))
     return checked_surface(
         x=x,
         y=y,
@@ -125,22 +157,39 @@ def _read(file: h5py.File) -> Surface:
         accuracy=accuracy,
         examples=examples,
         stderr=stderr,
-        request=request_from(_text(file.attrs.get("request", ""))),
+        request=request_from(_text(file.attrs.get(f"{before}request", ""))),
         provenance=provenance_from(text) if text else _their_provenance(file, split),
     )
 
 
-def _details(file: h5py.File, state: np.ndarray, loss: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _which(file: h5py.File, wanted: Split | None) -> tuple[str, bool]:
+    """The split that is read, and whether it is the file's first.
+
+    Raises:
+        SurfaceRejected: If the file does not hold it.
+    """
+    held = [name for name in ("train", "test") if f"{name}_loss" in file]
+    if not held:
+        raise SurfaceRejected(
+            "The .h5 holds neither train_loss nor test_loss, so it is no surface file of loss-landscape's form."
+        )
+    if wanted is not None and wanted not in held:
+        raise SurfaceRejected(f"The .h5 holds no {wanted}_loss, only {held[0]}_loss.")
+    split = wanted or held[0]
+    return split, split == held[0]
+
+
+def _details(file: h5py.File, ours: str, state: np.ndarray, loss: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """State, examples and stderr from our group, at the cells where the original's arrays still say the same.
 
     A measured loss of -1 of unknown accuracy looks like a hole in the original's arrays; here it is known to be none.
     """
-    stored = _values(file, f"{_OURS}/state", None)
-    examples = _values(file, f"{_OURS}/examples", None)
-    stderr = _values(file, f"{_OURS}/stderr", None)
-    written = _values(file, f"{_OURS}/loss", None) if f"{_OURS}/loss" in file else loss
+    stored = _values(file, f"{ours}/state", None)
+    examples = _values(file, f"{ours}/examples", None)
+    stderr = _values(file, f"{ours}/stderr", None)
+    written = _values(file, f"{ours}/loss", None) if f"{ours}/loss" in file else loss
     if {stored.shape, examples.shape, stderr.shape, written.shape} != {state.shape}:
-        raise SurfaceRejected(f"The tables in {_OURS} should have the shape {state.shape} of the axes, but do not.")
+        raise SurfaceRejected(f"The tables in {ours} should have the shape {state.shape} of the axes, but do not.")
     valued = (stored == MEASURED) | (stored == ESTIMATED)
     same = (stored == state) | (valued & (state != NOT_FINITE))
     same &= ~valued | (written == loss)  # a measured value that was changed since has neither examples nor error bars of ours
@@ -180,8 +229,8 @@ def _their_provenance(file: h5py.File, split: str) -> dict[str, Any]:
     if isinstance(item, h5py.Dataset) and item.shape == () and h5py.check_string_dtype(item.dtype) and item.external is None:
         text = _text(item[()])[: MAX_TEXT >> 10]
     source: dict[str, Any] = {"format": "loss-landscape .h5", "split": split, "dir_file": text}
-    if split == "train" and "test_loss" in file:
-        source["also_in_file"] = ["test"]
+    if also := [name for name in ("train", "test") if name != split and f"{name}_loss" in file]:
+        source["also_in_file"] = also
     return {"source": source}
 
 

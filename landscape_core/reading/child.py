@@ -1,5 +1,7 @@
 """The process in which one file from a stranger is read: `python -I -m landscape_core.reading.child KIND FILE NAME FOLDER`.
 
+A surface file's split may follow.
+
 It bounds itself, reads the file, writes `canonical` and `report.json` into the folder, and ends. A file that is refused gives
 a report with nothing but a problem. Whatever else happens here, be it a fault of the reader, the parent turns into a sentence.
 """
@@ -8,7 +10,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from landscape_core.errors import FileRejected
 from landscape_core.reading import report as reports
@@ -18,8 +22,11 @@ from landscape_core.reading.dataset import DATASET_LIMITS, read_dataset, write_d
 from landscape_core.reading.limits import Limits
 from landscape_core.reading.sandbox import CANONICAL, REPORT, lock_down
 
+if TYPE_CHECKING:
+    from landscape_core.formats import Split
 
-def main(kind: str, path: Path, filename: str, folder: Path) -> None:
+
+def main(kind: str, path: Path, filename: str, folder: Path, *split: str) -> None:
     """Reads the file and writes what was found.
 
     Args:
@@ -27,10 +34,11 @@ def main(kind: str, path: Path, filename: str, folder: Path) -> None:
         path: The file.
         filename: Its name where it came from.
         folder: For the results; nobody else's.
+        split: Of a surface file that holds both: `train` or `test`.
     """
     lock_down(path.stat().st_size, DATASET_LIMITS.growth if kind == "dataset" else Limits().growth)
     try:
-        text = _READERS[kind](path, filename, folder / CANONICAL).model_dump_json()
+        text = _READERS[kind](path, filename, folder / CANONICAL, *split).model_dump_json()
     except FileRejected as error:
         text = json.dumps({"problem": str(error)})
     except MemoryError:
@@ -58,16 +66,21 @@ def _directions(path: Path, _filename: str, out: Path) -> reports.Report:
     return reports.directions_report(contents.x, contents.y)
 
 
-def _surface(path: Path, _filename: str, out: Path) -> reports.Report:
+def _surface(path: Path, _filename: str, out: Path, split: Split | None = None) -> reports.Report:
     from landscape_core.formats import npz  # noqa: PLC0415  loads h5py: only where needed
     from landscape_core.reading.surface import read_surface  # noqa: PLC0415
 
-    surface = read_surface(path)
+    surface = read_surface(path, split)
     out.write_bytes(npz.dump(surface))
     return reports.surface_report(surface)
 
 
-_READERS = {"checkpoint": _checkpoint, "dataset": _dataset, "directions": _directions, "surface": _surface}
+_READERS: dict[str, Callable[..., reports.Report]] = {
+    "checkpoint": _checkpoint,
+    "dataset": _dataset,
+    "directions": _directions,
+    "surface": _surface,
+}
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3], Path(sys.argv[4]))
+    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3], Path(sys.argv[4]), *sys.argv[5:])

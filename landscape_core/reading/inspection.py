@@ -49,7 +49,7 @@ class Ended:
     complaint: str
 
 
-def inspect_in_child(kind: Kind, path: Path, filename: str, out: Path) -> dict[str, Any]:
+def inspect_in_child(kind: Kind, path: Path, filename: str, out: Path, split: str | None = None) -> dict[str, Any]:
     """The report on a file, as JSON-able values; its canonical form lies at `out` afterwards, mode 0600.
 
     Canonical forms: a checkpoint's is safetensors (`read_canonical`), a data set's an uncompressed `.npz` (`read_dataset`), a
@@ -60,6 +60,7 @@ def inspect_in_child(kind: Kind, path: Path, filename: str, out: Path) -> dict[s
         path: The file. Nobody may change it meanwhile.
         filename: Its name where it came from; a hint, never a path.
         out: Where the canonical form goes; an existing file is replaced. Untouched if the file is refused.
+        split: Of a surface file that may hold both, `train` or `test`; None takes the first that it holds.
 
     Raises:
         FileRejected: The file cannot be used; the subclass goes with the kind.
@@ -67,7 +68,7 @@ def inspect_in_child(kind: Kind, path: Path, filename: str, out: Path) -> dict[s
     rejected = REJECTIONS[kind]
     with tempfile.TemporaryDirectory(prefix=".inspect-", dir=out.parent) as name:
         folder = Path(name)
-        ended = _run_child(kind, path, filename, folder)
+        ended = _run_child(kind, path, filename, folder, [split] if split else [])
         _log.info("Reading a %s took %.2f s, with at most %d bytes in it or here.", kind, ended.seconds, ended.peak_bytes)
         if ended.returncode != 0:
             _log.warning("Reading a %s ended with %s: %s", kind, ended.returncode, ended.complaint)
@@ -78,13 +79,13 @@ def inspect_in_child(kind: Kind, path: Path, filename: str, out: Path) -> dict[s
     return report
 
 
-def _run_child(kind: Kind, path: Path, filename: str, folder: Path) -> Ended:
+def _run_child(kind: Kind, path: Path, filename: str, folder: Path, split: list[str]) -> Ended:
     """Runs the child to its end and says how it ended."""
     try:
         size = path.stat().st_size
     except OSError as error:
         raise REJECTIONS[kind](f"The file cannot be read ({error.strerror or error}).") from None
-    arguments = [kind, str(path.resolve()), printable(filename)[:300], str(folder.resolve())]
+    arguments = [kind, str(path.resolve()), printable(filename)[:300], str(folder.resolve()), *split]
     begin = time.monotonic()
     with (folder / "stderr").open("w+b") as stderr:
         process = subprocess.Popen(

@@ -5,18 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from landscape_core.errors import SurfaceRejected
-from landscape_core.formats import MAX_FILE_BYTES, h5, json, npz
+from landscape_core.formats import MAX_FILE_BYTES, Split, h5, json, npz, only
 from landscape_core.results import Surface
 
 
-def read_surface(path: Path) -> Surface:
+def read_surface(path: Path, split: Split | None = None) -> Surface:
     """The surface in a file, whose content says which form it has.
 
     Args:
         path: The file.
+        split: Which split of an `.h5` that holds both; None takes train, or test if there is no train.
 
     Raises:
-        SurfaceRejected: If it is no surface file, is damaged or too long.
+        SurfaceRejected: If it is no surface file, is damaged or too long, or does not hold the split.
     """
     try:
         size = path.stat().st_size
@@ -28,9 +29,9 @@ def read_surface(path: Path) -> Surface:
     except OSError as error:
         raise SurfaceRejected(f"The file cannot be read ({error.strerror or error}).") from None
     if data.startswith(b"\x89HDF\r\n\x1a\n"):
-        return h5.load(data)
+        return h5.load(data, split)
     if data.startswith(b"PK"):
-        return npz.load(data)
+        return only(npz.load(data), split)
     if data.lstrip()[:1] == b"{":
-        return json.load(data)
+        return only(json.load(data), split)
     raise SurfaceRejected("The file is no surface file: expected the .npz of this program, or the .h5 of loss-landscape.")

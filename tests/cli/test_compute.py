@@ -310,3 +310,37 @@ def test_the_directions_of_most_and_least_curvature(tmp_path, digits):
     assert about["x_eigenvalue"] > 0 > about["y_eigenvalue"]
     assert about["cosine"] == pytest.approx(0, abs=1e-3)
     assert (loss[1, 0] + loss[1, 2] - 2 * loss[1, 1]) / 0.01**2 == pytest.approx(about["x_eigenvalue"], rel=0.02)
+
+
+def test_both_splits_are_measured_on_one_plane(tmp_path, digits):
+    checkpoint = save_mlp(tmp_path / "net.safetensors", widths=(30, 8, 4))
+    words = (
+        "compute",
+        checkpoint,
+        "--architecture",
+        "mlp",
+        "--dataset",
+        digits,
+        "--preprocessing",
+        "none",
+        "--grid",
+        "-1:1:4x-1:1:3",
+    )
+    run = lossatlas(*words, "--examples", 40, "--split", "both", "--out", tmp_path / "both.h5")
+    assert (run.returncode, run.stderr) == (0, "")
+    assert [line.split(": ")[1].split(",")[0] for line in run.stdout.splitlines()] == ["train", "test"]
+    for split in ("train", "test"):
+        assert lossatlas(*words, "--examples", 40, "--split", split, "--out", tmp_path / f"{split}.npz").returncode == 0
+        alone, of_both = formats.load(tmp_path / f"{split}.npz"), formats.load(tmp_path / "both.h5", split)
+        np.testing.assert_array_equal(of_both.loss, alone.loss)
+        np.testing.assert_array_equal(of_both.accuracy, alone.accuracy)
+        assert of_both.request == alone.request
+    too_many = lossatlas(*words, "--examples", 200, "--split", "both", "--out", tmp_path / "more.npz")
+    assert too_many.returncode == 2
+    assert too_many.stderr.count("\n") == 1
+    hessian = lossatlas(*words, "--x", "hessian:1", "--split", "both", "--out", tmp_path / "more.npz")
+    assert (hessian.returncode, hessian.stderr.startswith("lossatlas: Hessian directions are those of one split's loss")) == (
+        2,
+        True,
+    )
+    assert not list(tmp_path.glob("more*"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -58,3 +59,16 @@ class TestReference:
         for suffix in (".vtp", ".stl", ".glb"):
             assert main(["convert", str(file), str(tmp_path / f"a{suffix}"), "--log", "--max-loss", "10"]) == 0
             assert (tmp_path / f"a{suffix}").stat().st_size > 10_000
+
+
+def test_either_split_of_a_file_that_holds_both(tmp_path, capfd):
+    train = measured(4, 3)
+    formats.save_splits(train, replace(train, loss=train.loss + 5), tmp_path / "both.h5")
+    for options, lift in (((), 0), (("--split", "train"), 0), (("--split", "test"), 5)):
+        assert main(["convert", str(tmp_path / "both.h5"), str(tmp_path / "one.npz"), *options]) == 0, capfd.readouterr()
+        np.testing.assert_array_equal(formats.load(tmp_path / "one.npz").loss, train.loss + lift)
+    formats.save(train, tmp_path / "train.h5")
+    capfd.readouterr()
+    assert main(["convert", str(tmp_path / "train.h5"), str(tmp_path / "two.npz"), "--split", "test"]) == 2
+    assert capfd.readouterr().err == "lossatlas: The .h5 holds no test_loss, only train_loss.\n"
+    assert not (tmp_path / "two.npz").exists()
