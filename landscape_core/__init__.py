@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from landscape_core.compute.own_models import landscape
     from landscape_core.errors import LandscapeError
     from landscape_core.formats import load
+    from landscape_core.plane_curvature import negative_curvature
     from landscape_core.pushing import push
     from landscape_core.requests import Axis, Grid, Normalisation, PlaneSpec, RandomDirection
     from landscape_core.results import Surface
@@ -35,6 +36,7 @@ __all__ = [
     "Surface",
     "landscape",
     "load",
+    "negative_curvature",
     "push",
 ]
 
@@ -42,6 +44,7 @@ _HOMES = {
     "landscape": "landscape_core.compute.own_models",
     "LandscapeError": "landscape_core.errors",
     "load": "landscape_core.formats",
+    "negative_curvature": "landscape_core.plane_curvature",
     "push": "landscape_core.pushing",
     **dict.fromkeys(("Axis", "Grid", "Normalisation", "PlaneSpec", "RandomDirection"), "landscape_core.requests"),
     "Surface": "landscape_core.results",
