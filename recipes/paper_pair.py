@@ -9,6 +9,9 @@ interrupted run goes on with the second.
     NAME.npz    one for each network, named after its file
     pair.png    both, with one scale of log10 loss
 
+With --gallery app/gallery, each of the two that `EXHIBITS` knows also becomes a folder of the gallery that comes with
+Loss Atlas: surface, picture and text, but not the network.
+
 Prints, as a table: maximum, loss at the centre, and the share of cells at which the surface curves downwards
 (`landscape_core.negative_curvature`), within half a unit of the centre and everywhere.
 """
@@ -16,6 +19,7 @@ Prints, as a table: maximum, loss at the centre, and the share of cells at which
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -24,9 +28,56 @@ import numpy as np
 
 from cli.main import main as lossatlas
 from landscape_core import Surface, load, negative_curvature
+from landscape_core.formats import npz
+from landscape_core.formats.png import render_png
 
 NEAR = 0.5
 """How far from the centre a cell is near it, in units of the directions."""
+
+
+EXHIBITS = {
+    "resnet56": (
+        "ResNet-56 on CIFAR-10",
+        (
+            "A network of 56 layers whose blocks add their input to their output. Around it the loss is nearly convex: compare "
+            "it with the same network without these shortcuts."
+        ),
+    ),
+    "resnet56_noshort": (
+        "ResNet-56 without shortcuts",
+        (
+            "The same 56 layers, trained without shortcuts. Around it the loss is chaotic: compare it with the network that "
+            "has them."
+        ),
+    ),
+}
+"""Title and description of the networks of the paper, by the stems of their files."""
+
+LICENCE = (
+    "The network was trained and published by Hao Li, Zheng Xu, Gavin Taylor, Christoph Studer and Tom Goldstein with the code "
+    "of their paper (MIT licence); it does not come with Loss Atlas. The data are from CIFAR-10 (Krizhevsky 2009)."
+)
+
+
+def exhibit(name: str, surface: Surface, folder: Path) -> None:
+    """Makes one surface a folder of the gallery."""
+    request = surface.request
+    if request is None:
+        sys.exit(f"{name}.npz does not say how it was made.")
+    title, description = EXHIBITS[name]
+    (folder / name).mkdir(parents=True, exist_ok=True)
+    (folder / name / "surface.npz").write_bytes(npz.dump(surface))
+    (folder / name / "preview.png").write_bytes(render_png(surface))
+    about = {
+        "title": title,
+        "description": description,
+        "architecture": str(request.architecture),
+        "dataset_text": "CIFAR-10",
+        "loss": request.loss,
+        "made_by": f"recipes/paper_pair.py: {request.data.examples} training images; {surface.provenance['program']}",
+        "licence": LICENCE,
+    }
+    (folder / name / "about.json").write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n")
 
 
 def measured(checkpoint: Path, arguments: argparse.Namespace) -> Surface:
@@ -73,6 +124,7 @@ def main(words: list[str]) -> None:
     parser.add_argument("--examples", type=int, default=500)
     parser.add_argument("--preprocessing", default="cifar10-li2018")
     parser.add_argument("--grid", default="-1:1:51x-1:1:51")
+    parser.add_argument("--gallery", type=Path)
     arguments = parser.parse_args(words)
     arguments.folder.mkdir(parents=True, exist_ok=True)
     surfaces = {file.stem: measured(file, arguments) for file in (arguments.first, arguments.second)}
@@ -80,6 +132,8 @@ def main(words: list[str]) -> None:
     print(f"| network | maximum | centre | curves downwards within {NEAR:g} | everywhere |\n|---|---|---|---|---|")
     for name, surface in surfaces.items():
         print(row(name, surface))
+        if arguments.gallery and name in EXHIBITS:
+            exhibit(name, surface, arguments.gallery)
 
 
 if __name__ == "__main__":

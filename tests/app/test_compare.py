@@ -209,3 +209,11 @@ def test_the_button_asks_the_other_split_once(paged, gallery):
     assert asyncio.run(ask(paged.services, 2, gallery)) == led
     assert f"/compare{led}" in str(content(paged, f"/compare?a={gallery}").json())
     paged.services.cancel(other["id"])
+
+
+def test_an_imported_file_with_both_splits_says_how_to_get_the_other():
+    from app.pages.surface.panels import other_split
+
+    assert "convert --split test" in other_split(info(None, provenance={"source": {"also_in_file": ["test"]}}))
+    for source in ({}, {"also_in_file": ["<b>"]}, {"also_in_file": "test"}, "text"):
+        assert other_split(info(None, provenance={"source": source})) == ""

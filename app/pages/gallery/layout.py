@@ -188,7 +188,7 @@ def chips(surface: SurfaceInfo, about: Mapping[str, Any], titles: Mapping[str, s
                 about.get("architecture_text") or words.network(spec.name, spec.options),
                 "layers",
             ),
-            (f"{titles.get(dataset, 'uploaded data')}, {request.data.split}", "database"),
+            (f"{about.get('dataset_text') or titles.get(dataset, 'uploaded data')}, {request.data.split}", "database"),
             (grid, "grid-3x3"),
         ]
     if "test_accuracy" in about:

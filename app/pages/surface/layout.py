@@ -27,6 +27,8 @@ async def layout(services: Services, settings: AppSettings, query: Mapping[str, 
     """The page of the surface with this id."""
     info = await asyncio.to_thread(services.surface, surface)
     titles = {d.id: d.title for d in await asyncio.to_thread(services.datasets)}
+    checkpoints = {checkpoint.id for checkpoint in await asyncio.to_thread(services.checkpoints)}
+    changeable = info.request is not None and info.request.checkpoint in checkpoints
     return html.Div(
         [
             *stores(address(info)),
@@ -34,7 +36,7 @@ async def layout(services: Services, settings: AppSettings, query: Mapping[str, 
             dcc.Store(id=ids.SURFACE_AGAIN),
             dcc.Store(id=ids.SURFACE_CANCELLED),
             dcc.Store(id=ids.SURFACE_FOLLOWED),
-            html.Div([heading(info), actions(info), progress()], className="surface-head"),
+            html.Div([heading(info), actions(info, changeable), progress()], className="surface-head"),
             html.Div(id=ids.SURFACE_PROBLEM, className="surface-problem", role="alert"),
             html.Div(
                 [
@@ -62,10 +64,15 @@ def heading(surface: SurfaceInfo) -> Component:
     )
 
 
-def actions(surface: SurfaceInfo) -> Component:
-    """What can be done with the surface."""
+def actions(surface: SurfaceInfo, changeable: bool) -> Component:
+    """What can be done with the surface.
+
+    Args:
+        surface: The surface.
+        changeable: Whether another question can be asked of its network, whose checkpoint is here then.
+    """
     again = None
-    if surface.request is not None:
+    if changeable:
         again = link_button("Change", f"/new?surface={surface.id}", "sliders-horizontal", primary=False)
     cancel = dmc.Button(
         "Cancel",

@@ -68,7 +68,7 @@ def question(surface: SurfaceInfo, titles: Mapping[str, str]) -> Component:
     """The request in words."""
     request = surface.request
     if request is None:
-        return dmc.Text("The file was imported and does not say how it was made.", size="sm", c="dimmed")
+        return dmc.Text(f"The file was imported and does not say how it was made.{other_split(surface)}", size="sm", c="dimmed")
     y = request.grid.y
     return fact_list(
         fact("Network", words.network(request.architecture.name, request.architecture.options)),
@@ -80,6 +80,18 @@ def question(surface: SurfaceInfo, titles: Mapping[str, str]) -> Component:
         fact("Normalisation", words.normalisation(request.plane)),
         fact("α", words.axis(request.grid.x)),
         fact("β", words.axis(y)) if y else None,
+    )
+
+
+def other_split(surface: SurfaceInfo) -> str:
+    """What to do for the other surface of an imported file that holds both splits."""
+    source = surface.provenance.get("source")
+    also = source.get("also_in_file") if isinstance(source, dict) else None
+    if not isinstance(also, list) or also not in (["train"], ["test"]):
+        return ""
+    return (
+        f" It also holds the {also[0]} surface: write that to a file with lossatlas convert --split {also[0]}, "
+        "and open the file here to compare both."
     )
 
 
