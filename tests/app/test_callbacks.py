@@ -31,19 +31,22 @@ def pages(services, settings) -> Pages:
 
 @pytest.fixture
 def layouts(services, settings, ready_checkpoint) -> dict[str, Any]:
-    """Each page as it is for the gallery's surface and a checkpoint that has been inspected."""
+    """Each page as it is for the gallery's surface and a checkpoint that has been inspected; a comparison in each state."""
     services.install_gallery()
     surface = services.surfaces()[0].id
     token = services.create_share(surface, View(), "").token
-    variables = {"/surface/{}": surface, "/s/{}": token}
+    variables = {"/surface/{}": surface, "/s/{}": token, "/s/{}/{}": token}
 
-    async def layout(page: Any) -> Any:
+    async def layout(page: Any, **query: str) -> Any:
         pattern, names = re.sub(r"<\w+>", "{}", page.path), re.findall(r"<(\w+)>", page.path)
         return await page.layout(
-            services, settings, {"checkpoint": ready_checkpoint}, **dict.fromkeys(names, variables.get(pattern))
+            services, settings, {"checkpoint": ready_checkpoint} | query, **dict.fromkeys(names, variables.get(pattern))
         )
 
-    return {page.path: asyncio.run(layout(page)) for page in PAGES}
+    compare = next(page for page in PAGES if page.path == "/compare")
+    states = {"/compare, one": {"a": surface}, "/compare, both": {"a": surface, "b": surface}}
+    made = {page.path: asyncio.run(layout(page)) for page in PAGES}
+    return made | {name: asyncio.run(layout(compare, **query)) for name, query in states.items()}
 
 
 def key(identity: Any) -> str:

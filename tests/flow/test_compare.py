@@ -6,7 +6,7 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
-from tests.flow.scene import until
+from tests.flow.scene import painted, until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -26,6 +26,7 @@ def gallery(atlas):
 def test_the_same_on_the_test_split_is_computed_and_turned_together(person, gallery):
     person.set_viewport_size({"width": 800, "height": 560})
     person.goto(f"/surface/{gallery['id']}")
+    painted(person)
     person.get_by_role("link", name="Compare with…").click()
     person.get_by_role("button", name="Compute it and compare").click()
     expect(person.get_by_role("heading", level=1)).to_contain_text("Split: train / test")

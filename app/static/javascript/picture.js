@@ -157,7 +157,7 @@
     function leave() {
       clearTimeout(timer);
       if (frame) cancelAnimationFrame(frame);
-      if (me.plot) drawing.finally(() => window.Plotly.purge(me.plot));  // Plotly cannot bear it in the middle of drawing
+      if (me.plot) drawing.catch(() => null).then(() => window.Plotly.purge(me.plot));  // Plotly cannot bear it in the middle of drawing
     }
 
     return me;
