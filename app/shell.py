@@ -138,6 +138,7 @@ def layout() -> Component:
     return dmc.MantineProvider(
         [
             dcc.Location(id=ids.LOCATION, refresh="callback-nav"),
+            dcc.Location(id=ids.COMPARE_LED, refresh="callback-nav"),  # stays: one that left with its page would still be told
             dcc.Store(id=ids.TITLE),
             *[dcc.Store(id=ids.upload(kind)) for kind in ids.UPLOAD_KINDS],
             dmc.NotificationContainer(id=ids.NOTICES, position="bottom-right", zIndex=1000),

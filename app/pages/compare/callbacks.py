@@ -4,7 +4,7 @@
     switches ──▶ bind                                                             (stream.js turns together, on one scale)
     stream.js ──▶ live of a side  ──▶ its badge, bar, progress, problem, note, facts
     stream.js ──▶ point of a side ──▶ its cell
-    compute on the other split ──▶ ask ──▶ a location of its own, which leads to the comparison
+    compute on the other split ──▶ ask ──▶ a second location of the frame, which leads to the comparison
 
 All but the last is clientside. Sharing is the surface page's: its address names the surfaces.
 """

@@ -44,7 +44,6 @@ async def choose(services: Services, first: SurfaceInfo | None) -> Component:
         f"Compare {first.title} with…",
         "Two surfaces side by side: one camera turns both, and one scale says which is higher.",
         dcc.Store(id=ids.COMPARE_FIRST, data=first.id),
-        dcc.Location(id=ids.COMPARE_LED, refresh="callback-nav"),
         suggestion,
         beside,
         offers(others, titles, f"/compare?a={first.id}&b="),
