@@ -21,7 +21,7 @@ from landscape_core.compute.architectures import Perceptron, load
 from landscape_core.compute.datasets import Batches, Examples
 from landscape_core.compute.devices import compute_exactly, is_out_of_memory
 from landscape_core.compute.directions import DirectionArrays, directions_for, moved_tensors
-from landscape_core.compute.first_layer import FirstLayer
+from landscape_core.compute.first_layer import FirstLayer, undecided
 from landscape_core.compute.losses import classified_rightly, float64_sums, per_example
 from landscape_core.compute.planes import Plane
 from landscape_core.compute.provenance import about_directions, made_with
@@ -203,6 +203,8 @@ class Evaluator:
         module = self._plane.module
         if self._first is not None and isinstance(module, Perceptron):
             outputs = module.after_first(self._first.at(*place, start, stop))
+            if undecided(outputs):
+                outputs = module.after_first(self._first.directly(*place, start, stop))
         else:
             outputs = module(x)
         return self._loss(outputs, labels), classified_rightly(outputs, labels)

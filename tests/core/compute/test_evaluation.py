@@ -156,6 +156,16 @@ def test_without_stored_products_an_mlp_gives_the_same_surface(mlp_weights, rows
     assert kept.loss[1, 1] == plain.loss[1, 1]
 
 
+def test_a_batch_with_an_undecided_image_comes_from_the_plain_product(mlp_weights, rows, monkeypatch):
+    request = surface_request("mlp", axis(3), axis(3), normalisation=Normalisation(ignore="none"))
+    stored = compute_surface(request, mlp_weights, rows)
+    monkeypatch.setattr(first_layer, "UNDECIDED", np.inf)
+    plain = compute_surface(request, mlp_weights, rows)
+    assert not same(stored, plain)
+    monkeypatch.setattr(first_layer, "FIRST_LAYER_BYTES", 0)
+    assert same(compute_surface(request, mlp_weights, rows), plain)
+
+
 def test_a_network_that_is_not_finite_gives_holes_that_are_counted(mlp_weights, rows):
     mlp_weights["fc2.weight"][0, 0] = np.nan
     surface = compute_surface(surface_request("mlp", axis(3), axis(3)), mlp_weights, rows)
