@@ -22,6 +22,7 @@ from landscape_core.compute.datasets import Batches, Examples
 from landscape_core.compute.devices import compute_exactly, is_out_of_memory
 from landscape_core.compute.directions import DirectionArrays, directions_for, moved_tensors
 from landscape_core.compute.first_layer import FirstLayer, undecided
+from landscape_core.compute.folding import Folding
 from landscape_core.compute.losses import classified_rightly, float64_sums, per_example
 from landscape_core.compute.planes import Plane
 from landscape_core.compute.provenance import about_directions, made_with
@@ -69,21 +70,16 @@ class Evaluator:
         _check(request, tensors, examples, own)
         compute_exactly(threads)
         self.request, self._facts, self._device = request, examples.facts, torch.device(device)
-        module = load(request.architecture, tensors) if own is None else own
+        module, ours = load(request.architecture, tensors) if own is None else own, own is None
         x, y = directions_for(request, module, direction_arrays)
         self._floating = [t.is_floating_point() for t in moved_tensors(module, request.plane.normalisation).values()]
         self._about = dict(about or {})
         self._x, self._y = [tensor.numpy() for tensor in x], None if y is None else [tensor.numpy() for tensor in y]
-        convolutional, ours = any(p.dim() == 4 for p in module.parameters()), own is None
+        convolutional = any(p.dim() == 4 for p in module.parameters())
         macs = _macs(request, tensors, examples) if ours else SMALL_MACS
         self._loss, self._batch = per_example(request.loss), _batch_size(macs) if convolutional else PERCEPTRON_BATCH
         try:
-            flat = ours and not convolutional
-            self._batches = Batches(examples, request.data, self._device, flat=flat, channels_last=ours)
-            module.to(self._device)
-            self._first = self._first_layer(module, [x] if y is None else [x, y]) if ours else None
-            fixed = () if self._first is None else self._first.names
-            self._plane = Plane(module, x, y, request.plane.normalisation, self._device if ours else None, fixed)
+            self._prepare(module, x, y, examples, ours=ours, convolutional=convolutional)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -93,8 +89,22 @@ class Evaluator:
             ) from error
         if own is not None:
             self._check_outputs()
-        self._alphas = request.grid.x.coordinates
-        self._betas = np.zeros(1) if request.grid.y is None else request.grid.y.coordinates
+        x_axis, y_axis = request.grid.x, request.grid.y
+        self._alphas, self._betas = x_axis.coordinates, np.zeros(1) if y_axis is None else y_axis.coordinates
+
+    def _prepare(
+        self, module: nn.Module, x: list[Tensor], y: list[Tensor] | None, examples: Examples, *, ours: bool, convolutional: bool
+    ) -> None:
+        """Puts examples and network on the device, and makes whatever is made once for all cells."""
+        flat = ours and not convolutional
+        self._batches = Batches(examples, self.request.data, self._device, flat=flat, channels_last=ours)
+        module.to(self._device)
+        self._first = self._first_layer(module, [x] if y is None else [x, y]) if ours else None
+        fixed = () if self._first is None else self._first.names
+        how = self.request.plane.normalisation
+        self._plane = Plane(module, x, y, how, self._device if ours else None, fixed)
+        self._folding = Folding(module, self._batches.take(0, 1)[0]) if ours and convolutional else None
+        self._network = module if self._folding is None else self._folding.module
 
     @property
     def examples(self) -> int:
@@ -178,6 +188,8 @@ class Evaluator:
     ) -> tuple[float, float, int]:
         """Σ loss, Σ loss², how many right: of the examples start … stop, at the place (α, β)."""
         self._plane.move_to(*place)
+        if self._folding is not None:
+            self._folding.refold()
         losses, right = [], []
         position = start
         while position < stop:
@@ -206,7 +218,7 @@ class Evaluator:
             if undecided(outputs):
                 outputs = module.after_first(self._first.directly(*place, start, stop))
         else:
-            outputs = module(x)
+            outputs = self._network(x)
         return self._loss(outputs, labels), classified_rightly(outputs, labels)
 
     @torch.inference_mode()

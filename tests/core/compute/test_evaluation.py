@@ -221,7 +221,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(resnet_weights, images):
         if sizes[-1] > most:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
 
-    evaluator._plane.module.register_forward_pre_hook(limited)
+    evaluator._network.register_forward_pre_hook(limited)
     evaluator._batch, most = 64, 20
     tally = evaluator.tally([(0, 0)], 0, 150)
     assert sizes[:3] == [64, 32, 16]
@@ -243,7 +243,7 @@ def test_a_short_last_batch_that_fails_once_costs_little(resnet_weights, images)
         if sizes.count(2) == 1 and sizes[-1] == 2:
             raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    evaluator._plane.module.register_forward_pre_hook(fails_once)
+    evaluator._network.register_forward_pre_hook(fails_once)
     assert evaluator.tally([(0, 0)], 0, 150).examples[0] == 150
     assert sizes == [74, 74, 2, 2]
     assert evaluator._batch == 18
@@ -262,7 +262,7 @@ def test_another_error_of_the_network_is_not_taken_for_lack_of_memory(resnet_wei
     def broken(*_) -> None:
         raise RuntimeError("something else")
 
-    evaluator._plane.module.register_forward_pre_hook(broken)
+    evaluator._network.register_forward_pre_hook(broken)
     with pytest.raises(RuntimeError, match="something else"):
         evaluator.tally([(0, 0)], 0, 1)
 
