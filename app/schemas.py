@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from landscape_core.quantities import is_known, known_names
 from landscape_core.requests import Message, SurfaceRequest
 from worker.job import WorkerStatus
 
@@ -148,12 +149,23 @@ class Camera(Message):
     up: Vector = Vector(x=0, y=0, z=1)
 
 
+def _known(name: str) -> str:
+    if not is_known(name):
+        raise ValueError(f"there is no quantity {name!r}; {known_names()}")
+    return name
+
+
 class View(Message):
-    """How a surface is looked at; nothing in it costs a computation. `clip` cuts the picture above that loss."""
+    """How a surface is looked at; nothing in it costs a computation. `clip` cuts the picture above that loss.
+
+    `colour_by` names what the colours show: the loss, the accuracy, or a quantity. Where the surface does not have it, the
+    colours show the loss.
+    """
 
     camera: Camera | None = None
     projection: Literal["surface", "contour"] = "surface"
     colour: Annotated[str, Field(pattern=r"^[A-Za-z]{1,32}$")] = "Viridis"
+    colour_by: Annotated[str, Field(max_length=32), AfterValidator(_known)] = "loss"
     log: bool = False
     clip: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     contours: bool = False

@@ -33,6 +33,7 @@ STATIC = Path(__file__).parent / "static"
 STYLES = ("css/fonts.css", "css/icons.css", "css/atlas.css", "css/surface.css")
 SCRIPTS = (
     "vendor/tus-js-client/tus.min.js",
+    "javascript/values.js",
     "javascript/scene.js",
     "javascript/stream.js",
     "javascript/upload.js",

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from app.schemas import Progress, SurfaceState
+from landscape_core.quantities import ordered
 from landscape_core.results import NOT_FINITE, Surface
 
 STAGE = "stage"
@@ -56,7 +57,7 @@ class StageSnapshot:
     def event(self, progress: Progress, state: SurfaceState) -> dict[str, Any]:
         """The data of a "surface" event, complete in itself.
 
-        Arrays are little-endian, row by row, in base64; NaN is a hole.
+        Arrays are little-endian, row by row, in base64; NaN is a hole. `quantities` is there only if the surface has any.
 
         Args:
             progress: How far the surface is.
@@ -65,6 +66,7 @@ class StageSnapshot:
         whole = self.surface
         cells = np.ix_(self.rows, self.columns)
         y = None if whole.y is None else whole.y[self.rows].tolist()
+        quantities = {name: _base64(whole.quantities[name][cells], "<f4") for name in ordered(whole.quantities)}
         return {
             "stage": self.stage,
             "stages": self.stages,
@@ -84,6 +86,7 @@ class StageSnapshot:
             },
             "progress": progress.model_dump(mode="json"),
             "state": state,
+            **({"quantities": quantities} if quantities else {}),
         }
 
 

@@ -65,6 +65,8 @@ class Surface:
         stderr: (ny, nx) standard error of `loss`, s/√n; NaN for fewer than two examples.
         request: The question; None for an imported file that does not carry one, and for a model of one's own in Python.
         provenance: How it was made: versions, device, hashes, times. JSON-able.
+        quantities: What else is known of the cells, by the names in `landscape_core.quantities`: (ny, nx) each, NaN where
+            unknown and where nothing was computed.
     """
 
     x: Float64[np.ndarray, " nx"]
@@ -76,6 +78,7 @@ class Surface:
     stderr: Float64[np.ndarray, "rows nx"]
     request: SurfaceRequest | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
+    quantities: dict[str, Float64[np.ndarray, "rows nx"]] = field(default_factory=dict)
 
     @property
     def is_curve(self) -> bool:
@@ -87,16 +90,21 @@ class Surface:
         """How many cells were measured and gave a loss that is not finite."""
         return int((self.state == NOT_FINITE).sum())
 
-    def figure(self, *, log: bool = False, colour: str = "Viridis") -> Figure:
+    def figure(self, *, log: bool = False, colour: str = "Viridis", colour_by: str = "loss") -> Figure:
         """The surface as a Plotly figure, to be turned in a notebook; a curve if there is only one axis.
 
         Args:
             log: Whether heights and colours are log10 of the loss; what is not positive is then a hole.
             colour: A colour scale that Plotly knows.
+            colour_by: What the colour shows while heights stay the loss: `loss`, `accuracy`, or a quantity that the surface
+                has (`landscape_core.quantities.available`).
+
+        Raises:
+            InvalidRequest: The surface has no such quantity.
         """
         from landscape_core.figures import figure  # noqa: PLC0415  Plotly takes a third of a second to import
 
-        return figure(self, log=log, colour=colour)
+        return figure(self, log=log, colour=colour, colour_by=colour_by)
 
     def save(self, path: str | Path) -> None:
         """Writes the surface in the form that the path's suffix names; the file is there whole or not at all.

@@ -7,12 +7,17 @@ The layout trap: these arrays are *allocated* (nx, ny) but *filled* by flat inde
 `f["train_loss"][:].ravel().reshape(ny, nx)` gives `Z[j, i] = L(x[i], y[j])`. For nx = ny this changes nothing. We write
 the same trap, so that the original's code and ours read the same surface from either's files.
 
-What the original has no place for (state, examples, standard errors) goes into a group `loss_atlas`, as honest (ny, nx)
-tables, and `request` and `provenance` into root attributes; the original's code looks at neither. The original's arrays are the
-record: where they were changed since (its code fills in what is missing, in place), `loss_atlas` is not believed.
+Eigenvalues of the Hessian stand at the root as `max_eig` and `min_eig`, as the original has them (plot_hessian_eigen.py), in
+the same layout; -1 marks there too what was not computed, though an eigenvalue may be -1.
+
+What the original has no place for (state, examples, standard errors, and as `quantity_…` all that is known beside, eigenvalues
+included) goes into a group `loss_atlas`, as honest (ny, nx) tables with NaN where unknown, and `request` and `provenance` into
+root attributes; the original's code looks at neither. The original's arrays are the record: where they were changed since (its
+code fills in what is missing, in place), `loss_atlas` is not believed.
 
 Decided: a loss of -1 means "not computed" if the accuracy is -1 too or absent. With an accuracy from 0 to 100 it is a
-measurement: `nll` and other losses may be negative. A loss that is not finite is a measurement that is not finite.
+measurement: `nll` and other losses may be negative. A loss that is not finite is a measurement that is not finite. An
+eigenvalue of -1 is one only if our own table says so too. Eigenvalues at cells without a loss are left out.
 """
 
 from __future__ import annotations
@@ -29,16 +34,22 @@ from landscape_core.formats.atomic import write_atomically
 from landscape_core.formats.checked import (
     MAX_AXIS,
     MAX_TEXT,
+    check_volume,
     checked_axis,
+    checked_name,
     checked_surface,
     provenance_from,
     provenance_text,
     request_from,
     request_text,
 )
+from landscape_core.quantities import ordered
 from landscape_core.results import ESTIMATED, MEASURED, NOT_COMPUTED, NOT_FINITE, Surface
 
 _OURS = "loss_atlas"
+_QUANTITY = "quantity_"
+_EIGENVALUES = ("max_eig", "min_eig")
+"""Quantities that the original's files have at their root."""
 
 
 def dump(surface: Surface) -> bytes:
@@ -58,6 +69,11 @@ def dump(surface: Surface) -> bytes:
         ours = file.create_group(_OURS)
         for name in ("state", "examples", "stderr", "loss"):
             ours[name] = getattr(surface, name)
+        for name in ordered(surface.quantities):
+            table = surface.quantities[name]
+            ours[f"{_QUANTITY}{name}"] = table
+            if name in _EIGENVALUES:
+                file[name] = np.where(np.isnan(table), -1.0, table).reshape(shape)
         file.attrs["request"] = request_text(surface)
         file.attrs["provenance"] = provenance_text(surface)
     return buffer.getvalue()
@@ -113,9 +129,11 @@ def _read(file: h5py.File) -> Surface:
     accuracy = np.where(raw == -1, np.nan, raw)
     hole = (loss == -1) & np.isnan(accuracy)
     state = np.where(hole, NOT_COMPUTED, np.where(np.isfinite(loss), MEASURED, NOT_FINITE)).astype(np.uint8)
-    examples, stderr = np.zeros(shape, np.int64), np.full(shape, np.nan)
+    examples, stderr, more = np.zeros(shape, np.int64), np.full(shape, np.nan), {}
     if _OURS in file:
-        state, examples, stderr = _details(file, state, loss)
+        state, examples, stderr, same = _details(file, state, loss)
+        more = _quantities(file, same)
+    more = {name: np.where(state == NOT_COMPUTED, np.nan, t) for name, t in (more | _eigenvalues(file, shape, more)).items()}
     text = _text(file.attrs.get("provenance", ""))
     return checked_surface(
         x=x,
@@ -127,11 +145,12 @@ def _read(file: h5py.File) -> Surface:
         stderr=stderr,
         request=request_from(_text(file.attrs.get("request", ""))),
         provenance=provenance_from(text) if text else _their_provenance(file, split),
+        quantities=more,
     )
 
 
-def _details(file: h5py.File, state: np.ndarray, loss: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """State, examples and stderr from our group, at the cells where the original's arrays still say the same.
+def _details(file: h5py.File, state: np.ndarray, loss: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """State, examples and stderr of our group where the original's arrays still say the same, and where that is.
 
     A measured loss of -1 of unknown accuracy looks like a hole in the original's arrays; here it is known to be none.
     """
@@ -148,7 +167,34 @@ def _details(file: h5py.File, state: np.ndarray, loss: np.ndarray) -> tuple[np.n
         np.where(same, stored, state).astype(np.uint8),
         np.where(same, examples, 0).astype(np.int64),
         np.where(same & (stored != NOT_COMPUTED), stderr, np.nan),
+        same,
     )
+
+
+def _quantities(file: h5py.File, same: np.ndarray) -> dict[str, np.ndarray]:
+    """The quantities in our group, at the cells where the original's arrays still say the same."""
+    group = file[_OURS]
+    names = [name for name in group if name.startswith(_QUANTITY)] if isinstance(group, h5py.Group) else []
+    check_volume(len(names) * same.size)
+    found = {}
+    for name in names:
+        table = _values(file, f"{_OURS}/{name}", None)
+        if table.shape != same.shape:
+            raise SurfaceRejected(f"The tables in {_OURS} should have the shape {same.shape} of the axes, but do not.")
+        found[checked_name(name.removeprefix(_QUANTITY))] = np.where(same, table, np.nan).astype(np.float64)
+    return found
+
+
+def _eigenvalues(file: h5py.File, shape: tuple[int, int], ours: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The eigenvalues at the file's root. -1 is not computed, except where our own table has an eigenvalue of -1."""
+    found = {}
+    for name in _EIGENVALUES:
+        if name in file:
+            raw = _values(file, name, shape)
+            known = np.isfinite(raw) & ((raw != -1) | (ours.get(name, np.nan) == -1))
+            if known.any() or name in ours:
+                found[name] = np.where(known, raw, np.nan)
+    return found
 
 
 def _values(file: h5py.File, name: str, shape: tuple[int, int] | None) -> np.ndarray:

@@ -12,6 +12,7 @@ from app import figures, ids
 from app.pages.blocks import aria, icon
 from app.schemas import SurfaceInfo, View
 from landscape_core.figures import axis_titles
+from landscape_core.quantities import NATS, PLAIN, described
 
 
 def address(surface: SurfaceInfo, token: str | None = None, view: View | None = None) -> dict[str, Any]:
@@ -33,6 +34,7 @@ def address(surface: SurfaceInfo, token: str | None = None, view: View | None = 
         "progress": surface.progress.model_dump(mode="json"),
         "view": view.model_dump(mode="json") if view else None,
         "titles": axis_titles(surface.request),
+        "told": described() | {"nats": surface.request is not None and surface.request.loss in NATS, "classes": None},
         "scales": figures.colour_scales(),
         "ids": {"live": ids.SURFACE_LIVE, "point": ids.SURFACE_POINT},
     }
@@ -83,6 +85,7 @@ def toolbar(surface: SurfaceInfo) -> Component:
     return html.Div(
         [
             html.Div(projection, **flat),
+            html.Label([html.Span("Colour by"), quantity_choice()], className="tool", **flat),
             html.Div(colour_choice(), **flat),
             log,
             html.Label([html.Span("Max loss"), clip_choice()], className="tool"),
@@ -92,6 +95,21 @@ def toolbar(surface: SurfaceInfo) -> Component:
         className="toolbar",
         role="toolbar",
         **aria(label="How the surface is looked at"),
+    )
+
+
+def quantity_choice() -> Component:
+    """What the colours show; heights stay the loss. The stream tells what there is to choose from."""
+    return dmc.Select(
+        id=ids.SURFACE_COLOUR_BY,
+        data=[{"value": "loss", "label": PLAIN["loss"].title}],
+        value="loss",
+        size="xs",
+        w=158,
+        allowDeselect=False,
+        maxDropdownHeight=320,
+        comboboxProps={"width": 220, "position": "bottom-start"},
+        **aria(label="What the colours show"),
     )
 
 

@@ -137,20 +137,25 @@
   const surface = {
     /** Begins to follow; the controls say again what they said when the page was left, or what the link says. */
     start(address) {
-      if (!address) return [no(), no(), no(), no(), no()];
+      if (!address) return [no(), no(), no(), no(), no(), no()];
       document.title = `${address.title} · Loss Atlas`;
       stream.follow(address);
       const view = stream.remembered(address);
-      return [view.projection || "surface", view.colour || "Viridis", Boolean(view.log), view.clip ?? "", Boolean(view.contours)];
+      return [view.projection || "surface", view.colour_by || "loss", view.colour || "Viridis", Boolean(view.log), view.clip ?? "", Boolean(view.contours)];
     },
-    look(projection, colour, log, clip, contours, address) {
+    look(projection, by, colour, log, clip, contours, address) {
       if (!address) return [no(), no()];
       const limit = Number(clip);
-      const view = { projection, colour, log, clip: clip !== "" && clip !== null && limit > 0 ? limit : null, contours };
+      const view = { projection, colour_by: by || "loss", colour, log, clip: clip !== "" && clip !== null && limit > 0 ? limit : null, contours };
       stream.look(view);
       document.querySelector(".toolbar")?.classList.toggle("looks-contour", projection === "contour");
       const scale = address.scales[colour] || [];
       return [view, { background: `linear-gradient(90deg, ${scale.map((stop) => stop[1]).join(", ")})` }];
+    },
+    /** What the colours may show, as far as the stream has brought it. */
+    colours(live, shown) {
+      const known = (live?.colours || []).map((c) => ({ value: c.name, label: c.title }));
+      return !known.length || JSON.stringify(known) === JSON.stringify(shown) ? no() : known;
     },
     home(clicks) { if (clicks) stream.resetCamera(); return clicks || 0; },
     picture(clicks, address) {
@@ -190,7 +195,10 @@
           f.high && ["Maximum", [html("Span", {}, short(f.high.loss)), html("Span", { className: "where" }, at(f.high))]],
           ["Grid shown", grid], ["Examples a cell", count(live.examples || 0)],
         ]),
-        f.not_finite ? html("Div", { className: "holes" }, `${plural(f.not_finite, "cell is", "cells are")} not finite: measured, and shown as ${f.not_finite === 1 ? "a hole" : "holes"}.`) : null,
+        [
+          f.not_finite ? html("Div", { className: "holes" }, `${plural(f.not_finite, "cell is", "cells are")} not finite: measured, and shown as ${f.not_finite === 1 ? "a hole" : "holes"}.`) : null,
+          ...(live.colours || []).filter((c) => f.unknown[c.name]).map((c) => html("Div", { className: "holes" }, `${c.title}: unknown at ${plural(f.unknown[c.name], "cell that has", "cells that have")} a loss; coloured by it, the surface is grey there, and the contour picture empty.`)),
+        ],
       ];
     },
     cell(point) {
@@ -201,6 +209,7 @@
         ["α", place(point.x)], point.y === null ? null : ["β", place(point.y)],
         ["Mean loss", loss, "± standard error of the mean over the examples"],
         ["Accuracy", point.accuracy === null ? "—" : `${short(point.accuracy)} %`],
+        ...point.further.map((q) => [q.title, q.value === null ? "—" : `${short(q.value)}${q.unit && ` ${q.unit}`}`, q.meaning]),
         ["Examples", count(point.examples)],
       ]));
     },

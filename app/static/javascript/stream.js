@@ -11,7 +11,7 @@
   "use strict";
 
   const PAINT_EVERY_MS = 250, RETRY_MS = [1000, 2000, 4000, 8000, 15000];
-  const { CONFIG, home, decode, cell, facts, figure } = window.lossAtlas.scene;
+  const { CONFIG, home, figure } = window.lossAtlas.scene, { about, available, cell, decode, facts } = window.lossAtlas.values;
   let page = null;
 
   /** The element that Plotly draws into. It is ours alone: `dcc.Graph` would draw its own figure again after each drag. */
@@ -58,8 +58,8 @@
   /* -- painting -- */
 
   function setting() {
-    const { scales, titles } = page.address;
-    return { dark: dark(), narrow: narrow(), scales, titles, camera: page.camera, pin: page.pin };
+    const { scales, titles, told } = page.address;
+    return { dark: dark(), narrow: narrow(), scales, titles, told, camera: page.camera, pin: page.pin };
   }
 
   function paint() {
@@ -92,13 +92,13 @@
   function showPoint() {
     const { surface, hover, pin, address } = page;
     const place = hover || pin || (facts(surface).centre && { x: 0, y: 0 });
-    tell(address.ids.point, place ? { ...cell(surface, place.x, place.y ?? 0), kind: hover ? "hover" : pin ? "pin" : "centre" } : null);
+    tell(address.ids.point, place ? { ...cell(surface, place.x, place.y ?? 0, address.told), kind: hover ? "hover" : pin ? "pin" : "centre" } : null);
   }
 
   function listen(gd) {
     if (page.heard === gd) return;
     page.heard = gd;
-    const first = (event) => event.points.find((p) => p.curveNumber === 0);
+    const first = (event) => event.points.find((p) => p.curveNumber === 0 || p.data.name === "unknown");
     let frame = null;
     const hovered = (place) => {
       if (!page?.surface) return;
@@ -170,7 +170,8 @@
     on("surface", (event) => {
       page.surface = decode(event);
       page.stages = [...(page.stages || []), event.stage];
-      report({ progress: event.progress, state: event.state, facts: facts(page.surface), examples: event.examples, stage: event.stage, stages: event.stages });
+      const colours = available(page.surface, page.address.told).map((name) => about(name, page.address.told));
+      report({ progress: event.progress, state: event.state, facts: facts(page.surface), colours, examples: event.examples, stage: event.stage, stages: event.stages });
       paintSoon();
     });
     on("progress", (event) => report({ progress: event.progress, state: event.state }));
