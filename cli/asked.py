@@ -1,4 +1,4 @@
-"""What was typed after `lossatlas compute`, checked as far as it can be before anything is read or computed."""
+"""What was typed after `lossatlas compute` or `curvature`, checked as far as it can be before anything is read or computed."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Asked:
         x: First direction; a path is that of a direction file.
         y: Second direction; None for a curve.
         run: The checkpoints of the training run that is projected on the plane, in its order.
-        out: Where the surface goes.
+        out: Where the answer goes; None for nowhere.
     """
 
     file: Path
@@ -52,7 +52,7 @@ class Asked:
     run: tuple[Path, ...]
     normalisation: Normalisation
     grid: Grid
-    out: Path
+    out: Path | None
 
     @classmethod
     def typed(cls, **typed: Any) -> Asked:
@@ -92,8 +92,9 @@ class Asked:
             if not path.is_file():
                 raise NotFound(missing(path))
         own = [asked.architecture.path] if isinstance(asked.architecture, OwnCode) else []
-        check_out(asked.out, [*given, *own])
-        _check_area(asked.out, asked.grid)
+        if asked.out is not None:
+            check_out(asked.out, [*given, *own])
+            _check_area(asked.out, asked.grid)
         return asked
 
     @property

@@ -108,8 +108,8 @@ def compute(**typed: Any) -> None:
     asked = Asked.typed(**typed)
     with stopped_by_sigterm(), tempfile.TemporaryDirectory(prefix="lossatlas-") as folder:
         surface = _computed(asked, Path(folder))
-        _save(surface, asked.out)
-    click.echo(_summary(surface, asked.out))
+        _save(surface, typed["out"])
+    click.echo(_summary(surface, typed["out"]))
 
 
 def _computed(asked: Asked, folder: Path) -> Surface:
@@ -125,7 +125,7 @@ def _computed(asked: Asked, folder: Path) -> Surface:
 
     device = choose_device(told.device)
     own = None if code is None else load_own(code.made(), material.tensors, code.name)
-    with nullcontext() if code is None else code.blamed(computing=True), _progress(material.notes(asked)) as progress:
+    with nullcontext() if code is None else code.blamed(computing=True), told_progress(material.notes(asked)) as progress:
         surface = compute_surface(
             request,
             material.tensors,
@@ -141,7 +141,7 @@ def _computed(asked: Asked, folder: Path) -> Surface:
 
 
 @contextmanager
-def _progress(notes: list[str]) -> Iterator[Callable[[float], None]]:
+def told_progress(notes: list[str]) -> Iterator[Callable[[float], None]]:
     """Says the notes once something has been computed, so that a refusal stands alone; then, if someone looks, draws a bar."""
     steps = 10_000
     with ExitStack() as stack:

@@ -18,27 +18,33 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from landscape_core.compute.own_curvature import curvature
     from landscape_core.compute.own_models import landscape
     from landscape_core.errors import LandscapeError
     from landscape_core.formats import load
     from landscape_core.pushing import push
     from landscape_core.requests import Axis, Grid, Normalisation, PlaneSpec, RandomDirection
     from landscape_core.results import Surface
+    from landscape_core.spectra import Curvature
 
 __all__ = [
     "Axis",
+    "Curvature",
     "Grid",
     "LandscapeError",
     "Normalisation",
     "PlaneSpec",
     "RandomDirection",
     "Surface",
+    "curvature",
     "landscape",
     "load",
     "push",
 ]
 
 _HOMES = {
+    "curvature": "landscape_core.compute.own_curvature",
+    "Curvature": "landscape_core.spectra",
     "landscape": "landscape_core.compute.own_models",
     "LandscapeError": "landscape_core.errors",
     "load": "landscape_core.formats",

@@ -11,6 +11,7 @@ from landscape_core.compute.own_models import landscape
 from landscape_core.compute.planes import Plane
 from landscape_core.compute.reference import reference_surface
 from landscape_core.compute.surface import compute_surface
+from landscape_core.compute.surveys import compute_curvature
 
 __all__ = [
     "CheckpointReader",
@@ -23,6 +24,7 @@ __all__ = [
     "Plane",
     "build",
     "choose_device",
+    "compute_curvature",
     "compute_surface",
     "cpu_threads",
     "derive",

@@ -120,6 +120,7 @@ class _Maker:
         self._shapes = {name: tuple(array.shape) for name, array in tensors.items()}
         self._how = request.plane.normalisation
         self._module = load(request.architecture, tensors)
+        self._hessians: dict[int, Hessian] = {}
         self._pairs: dict[tuple[int, bool], list[Eigenpair]] = {}
         self._curvature: dict[str, float] = {}
 
@@ -147,7 +148,9 @@ class _Maker:
 
     def _eigenvector(self, spec: HessianDirection, field: str) -> tuple[Hessian, Eigenpair]:
         """What is asked for, with the Hessian that it is of."""
-        hessian = self._hessian(self._module, spec.examples)
+        if spec.examples not in self._hessians:  # both axes share one, where they are over the same examples
+            self._hessians[spec.examples] = self._hessian(self._module, spec.examples)
+        hessian = self._hessians[spec.examples]
         kin = [
             abs(other.index)
             for other in self._request.plane.specs.values()
