@@ -78,6 +78,11 @@ class LivePush:
             self._stages = self._stages if stages is None else stages
             self._news.notify()
 
+    @property
+    def is_over(self) -> bool:
+        """Whether its surface is finished or left."""
+        return self._end is not None
+
     def progress(self, share: float) -> None:
         """The server will be told how much is done, in 0 … 1, with its next word."""
         self._done = share
@@ -142,18 +147,12 @@ class LivePush:
             PushFailed: If it does not answer, or is not ready for it yet.
             SurfaceRejected: If it refuses the state.
         """
-        sent = client.put(
-            self._path,
-            params={"stage": count, "stages": self._stages},
-            content=formats.to_bytes(surface, ".npz"),
-            headers={**self._headers, "content-type": "application/octet-stream"},
-        )
-        found = answer(sent)
-        while found["progress"]["stage"] < count:  # it is being inspected: the workers may be busy
-            if self._stopped:
+        content = formats.to_bytes(surface, ".npz")
+        headers = {**self._headers, "content-type": "application/octet-stream"}
+        query = {"stage": count, "stages": self._stages}
+        while answer(client.put(self._path, params=query, content=content, headers=headers))["progress"]["stage"] < count:
+            if self._stopped:  # the server answers after some seconds at the latest, also while its workers are busy
                 raise PushFailed("it has not read the last surface yet")
-            time.sleep(0.5)
-            found = answer(client.patch(self._path, json={"done": self._done}, headers=self._headers))
 
 
 def live_push(push: object, stages: int) -> LivePush:
@@ -175,5 +174,7 @@ def live_push(push: object, stages: int) -> LivePush:
             f"push is a server's address or what lc.push(address) gave, but something of type {type(push).__name__} came.",
             field="push",
         )
+    if push.is_over:
+        raise InvalidRequest("push was used for another surface already; make a new one with lc.push(address).", field="push")
     print(f"The surface refines at {push.link}", flush=True)  # noqa: T201  in a notebook, where it is read
     return push

@@ -96,19 +96,22 @@ class LiveImports(Imports):
             TooMany: The state before is still being inspected, or too many have come.
             SurfaceRejected: The file is refused; the surface is as it was.
         """
+        with self.database.reading() as session:
+            live, row = self._sent_by(session, surface_id, secret)
+            begins = stage > row.stage and self._may_begin(live, row, sha256)
+        if begins:  # the file is there before it is known of: what a killed process leaves can be gone on with
+            self._quarantine(sha256, path)
         with self.database.writing() as session:
             live, row = self._sent_by(session, surface_id, secret)
-            if row.state == "finished":
-                raise Conflict("The surface is finished; open another.")
-            if stage > row.stage:
-                self._check_pace(live, sha256)
-                live.states += live.pending is None
-                live.pending, live.pending_stage, live.refused = sha256, stage, None
-                live.pending_stages = max(stage, stages) if stages else 0
-            live.heard, row.state, row.problem = now(), "running", None
-            fresh = live.pending == sha256
-        if fresh:
-            self._inspect_state(sha256, path)
+            if begins and self._may_begin(live, row, sha256):
+                live.states, live.refused = live.states + 1, None
+                live.pending, live.pending_stage, live.pending_stages = sha256, stage, max(stage, stages) if stages else 0
+            live.heard = now()
+            if row.state != "finished":
+                row.state, row.problem = "running", None
+        if begins:
+            with self._redis_may_be_away():
+                self.queue.enqueue_intake("surface", sha256, "surface")
         return self._state_verdict(surface_id, sha256, wait_s)
 
     def tell_live(self, surface_id: str, secret: str, word: LiveWord) -> SurfaceInfo:
@@ -200,20 +203,27 @@ class LiveImports(Imports):
         return live, row
 
     @staticmethod
-    def _check_pace(live: LiveRow, sha: str) -> None:
+    def _may_begin(live: LiveRow, row: SurfaceRow, sha: str) -> bool:
+        """Whether this state is to be inspected; False if it is being inspected already.
+
+        Raises:
+            Conflict: The surface is finished.
+            TooMany: Another state is being inspected, or too many have come.
+        """
+        if row.state == "finished":
+            raise Conflict("The surface is finished; open another.")
         if live.pending not in {None, sha}:
             raise TooMany("The state before is still being inspected; send this one when it is shown.")
-        if live.states >= MOST_STATES:
+        if live.pending is None and live.states >= MOST_STATES:
             raise TooMany(f"{MOST_STATES} states of this surface have come, which is as many as may be.")
+        return live.pending is None
 
-    def _inspect_state(self, sha: str, path: Path) -> None:
+    def _quarantine(self, sha: str, path: Path) -> None:
         with self.database.reading() as session:
             imported = session.get(SurfaceRow, sha)
         if imported is None or imported.state != "finished":  # else its report is there already
             self.blobs.delete(report_key("surface", sha))
             self.blobs.move_in(quarantine_key("surface", sha), path)
-        with self._redis_may_be_away():
-            self.queue.enqueue_intake("surface", sha, "surface")
 
     def _state_verdict(self, surface_id: str, sha: str, wait_s: float) -> SurfaceInfo:
         """The surface once this state is inspected, or has not been for so long.

@@ -140,6 +140,8 @@ def test_a_computation_of_one_s_own_streams_too(impatient):
             live(measured(points, points))
     assert _shared(live.link)["state"] == "finished"
     np.testing.assert_array_equal(_loss(live.link), measured(5, 5).loss)
+    with pytest.raises(InvalidRequest, match="used for another surface already"):
+        lc.landscape(*_net(), push=live)
 
 
 def test_a_surface_that_was_deleted_there_is_told_by_a_warning_and_is_not_lost(impatient):
