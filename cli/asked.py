@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from cli.library_networks import LIBRARIES, LibraryNetwork
 from cli.own_code import OwnCode
 from cli.parsing import Principal, Towards, TypedDirection, parse_direction, parse_grid, parse_standardisation
 from landscape_core.errors import InvalidRequest, NotFound
@@ -40,7 +41,7 @@ class Asked:
     """
 
     file: Path
-    architecture: ArchitectureSpec | OwnCode | None
+    architecture: ArchitectureSpec | OwnCode | LibraryNetwork | None
     dataset: str | Path
     split: str
     examples: int | None
@@ -128,18 +129,21 @@ class Asked:
             )
 
 
-def _architecture(text: str | None) -> ArchitectureSpec | OwnCode | None:
+def _architecture(text: str | None) -> ArchitectureSpec | OwnCode | LibraryNetwork | None:
     from landscape_core.catalogue import canonical  # noqa: PLC0415
 
     if text is None or text == "infer":
         return None
+    if text.partition(":")[0] in LIBRARIES:
+        return LibraryNetwork.typed(text)
     if ".py" in text:
         return OwnCode.typed(text)
     try:
         return canonical(ArchitectureSpec.parse(text))
     except ValidationError:
         raise InvalidRequest(
-            f"--architecture takes NAME, NAME:OPTION=VALUE or FILE.py:FACTORY, but {text!r} came.", field="architecture"
+            f"--architecture takes NAME, NAME:OPTION=VALUE, FILE.py:FACTORY, torchvision:NAME or timm:NAME, but {text!r} came.",
+            field="architecture",
         ) from None
 
 

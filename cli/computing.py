@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from cli.asked import Asked
+from cli.library_networks import LibraryNetwork
 from cli.own_code import OwnCode
 from cli.stopping import stopped_by_sigterm
 from landscape_core.errors import InvalidRequest, SurfaceRejected
 from landscape_core.requests import Loss, Norm
 
 if TYPE_CHECKING:
+    import numpy as np
     from click._termui_impl import ProgressBar
 
     from landscape_core.results import Surface
@@ -58,10 +60,10 @@ class _WithManyFiles(click.Command):
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
     "--architecture",
-    metavar="NAME[:OPTION=VALUE]|FILE.py:FACTORY",
+    metavar="NAME[:OPTION=VALUE]|FILE.py:FACTORY|torchvision:NAME|timm:NAME",
     default="infer",
     show_default=True,
-    help="As in mlp:activation=tanh; or your own code.",
+    help="As in mlp:activation=tanh; your own code; or a library's network, as in timm:NAME,option=value.",
 )
 @click.option("--dataset", required=True, metavar="NAME|FILE.npz", help="A catalogued data set, or an .npz with x and y.")
 @click.option("--split", type=click.Choice(["train", "test"]), default="train", show_default=True, help="Which of its parts.")
@@ -119,12 +121,12 @@ def _computed(asked: Asked, folder: Path) -> Surface:
     told = settings()
     material = Material.read(asked, told.datasets_folder, folder)
     request = material.request(asked)
-    code = asked.architecture if isinstance(asked.architecture, OwnCode) else None
+    code = asked.architecture if isinstance(asked.architecture, OwnCode | LibraryNetwork) else None
     material.check(request, own=code is not None)
     from landscape_core.compute import choose_device, compute_surface, load_own  # noqa: PLC0415  torch takes a second or two
 
     device = choose_device(told.device)
-    own = None if code is None else load_own(code.made(), material.tensors, code.name)
+    own = None if code is None else load_own(_made(code, material.tensors), material.tensors, code.name)
     with nullcontext() if code is None else code.blamed(computing=True), told_progress(material.notes(asked)) as progress:
         surface = compute_surface(
             request,
@@ -157,6 +159,13 @@ def told_progress(notes: list[str]) -> Iterator[Callable[[float], None]]:
             bars[0].update(round(share * steps) - bars[0].pos)
 
         yield tell
+
+
+def _made(code: OwnCode | LibraryNetwork, tensors: dict[str, np.ndarray]) -> object:
+    """The network that the user's code or a library gives."""
+    if isinstance(code, OwnCode):
+        return code.made()
+    return code.made({name: tensor.shape for name, tensor in tensors.items()})
 
 
 def _save(surface: Surface, out: Path) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cli.asked import Asked
+from cli.library_networks import LibraryNetwork
 from cli.own_code import OwnCode
 from cli.parsing import Principal, Towards, TypedDirection
 from landscape_core.catalogue import check_companion, check_data, check_request, explain_no_match, fit, match
@@ -199,7 +200,7 @@ def _shapes(tensors: dict[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
 
 def _architecture(asked: Asked, shapes: dict[str, tuple[int, ...]]) -> tuple[ArchitectureSpec, str]:
     """The architecture, and why it fits."""
-    if isinstance(asked.architecture, OwnCode):
+    if isinstance(asked.architecture, OwnCode | LibraryNetwork):
         return asked.architecture.spec, ""
     found = match(shapes, asked.file.name) if asked.architecture is None else (fit(asked.architecture, shapes),)
     if not found:

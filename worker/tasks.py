@@ -100,8 +100,11 @@ class Tasks:
         key, where = quarantine_key(kind, sha), report_key(kind, sha)
         if self._blobs.exists(key):
             report = self._inspected(kind, sha, filename)
-            self._blobs.put(where, json.dumps(report, allow_nan=False).encode())
+            text = json.dumps(report, allow_nan=False).encode()
+            self._blobs.put(where, text)
             self._blobs.delete(key)
+            # The same bytes may have come again meanwhile: their upload takes the report away and waits for this file.
+            self._blobs.put_if_absent(where, text)
         elif self._blobs.exists(where):
             report = json.loads(self._blobs.get(where))
         else:

@@ -120,7 +120,10 @@ def _info(row: CheckpointRow) -> CheckpointInfo:
     if row.report is None:
         return info
     report = CheckpointReport.model_validate_json(row.report)
-    known = {name: getattr(report, name) for name in ("format", "container", "tensors", "parameters", "metadata", "warnings")}
+    known = {
+        name: getattr(report, name)
+        for name in ("format", "container", "tensors", "parameters", "metadata", "warnings", "nearest")
+    }
     return info.model_copy(update={**known, "candidates": tuple(_candidate(fits, report) for fits in report.candidates)})
 
 

@@ -2,6 +2,7 @@
 
 from landscape_core.catalogue.affine_chains import AffineLayer, affine_layers
 from landscape_core.catalogue.checks import check_companion, check_data, check_plane, check_request
+from landscape_core.catalogue.comparison import Comparison
 from landscape_core.catalogue.data import (
     DatasetEntry,
     DatasetFacts,
@@ -15,13 +16,14 @@ from landscape_core.catalogue.data import (
 )
 from landscape_core.catalogue.family import ArchitectureEntry, Candidate
 from landscape_core.catalogue.idx import read_idx
-from landscape_core.catalogue.matching import explain_no_match, fit, macs_per_example, match
+from landscape_core.catalogue.matching import explain_no_match, fit, macs_per_example, match, nearest
 from landscape_core.catalogue.networks import architectures, canonical, resolve
 
 __all__ = [
     "AffineLayer",
     "ArchitectureEntry",
     "Candidate",
+    "Comparison",
     "DatasetEntry",
     "DatasetFacts",
     "affine_layers",
@@ -39,6 +41,7 @@ __all__ = [
     "fit",
     "macs_per_example",
     "match",
+    "nearest",
     "preprocessings",
     "read_idx",
     "resolve",

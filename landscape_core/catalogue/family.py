@@ -15,6 +15,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from landscape_core.catalogue.comparison import COUNTER, Comparison, compared
 from landscape_core.errors import InvalidRequest
 from landscape_core.requests import ArchitectureSpec, Message
 
@@ -22,7 +23,6 @@ Shapes = Mapping[str, tuple[int, ...]]
 Options = Mapping[str, str]
 
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "gelu", "elu", "leaky_relu", "silu", "identity")
-COUNTER = "num_batches_tracked"
 
 NEAR = 0.25
 """The least share of a file's tensors that a network must have for it to be named as the nearest."""
@@ -94,6 +94,11 @@ class Family(ABC):
     @abstractmethod
     def near_miss(self, shapes: Shapes) -> tuple[float, str] | None:
         """(how near in 0 … 1, what stands in the way, to go on after “No catalogued architecture fits”); None if not near."""
+
+    def nearest(self, shapes: Shapes) -> Comparison | None:
+        """The family's network that is nearest to a file that fits none, tensor by tensor; None if its names are free."""
+        del shapes
+        return None
 
     @abstractmethod
     def macs(self, spec: ArchitectureSpec, options: Options, shapes: Shapes, input_shape: tuple[int, ...]) -> int:
@@ -212,15 +217,20 @@ class NamedFamily(Family):
 
     def near_miss(self, shapes: Shapes) -> tuple[float, str] | None:
         """The nearest of the family's networks, if a quarter of the file's tensors are its own: the share, and what differs."""
-        ranked = []
-        for spec in self.specs(shapes):
-            expected = self.layout(spec, self.options_of(spec), shapes).tensors
-            ranked.append((*differences(expected, shapes), spec, expected))
-        _, words, spec, expected = min(ranked, key=lambda item: item[0])
-        same = sum(expected.get(name) == tuple(shape) for name, shape in shapes.items())
-        if same < NEAR * len(shapes):
+        found = self.nearest(shapes)
+        if found is None or found.same < NEAR * len(shapes):
             return None
+        spec = found.architecture
+        _, words = differences(self.layout(spec, self.options_of(spec), shapes).tensors, shapes)
+        same = found.same
         return same / len(shapes), f"; the nearest is {spec}, with {same} of {len(shapes)} tensors in common: {words}."
+
+    def nearest(self, shapes: Shapes) -> Comparison | None:
+        """The family's network with the fewest tensors that differ; None if not one is the same."""
+        layouts = [(spec, self.layout(spec, self.options_of(spec), shapes).tensors) for spec in self.specs(shapes)]
+        spec, tensors = min(layouts, key=lambda found: differences(found[1], shapes)[0])
+        found = compared(spec, tensors, shapes)
+        return found if found.same else None
 
     def macs(self, spec: ArchitectureSpec, options: Options, shapes: Shapes, input_shape: tuple[int, ...]) -> int:
         """Multiply-accumulates of one forward pass of one image; of the size the network was made for, if it is no image."""

@@ -3,24 +3,9 @@
 from __future__ import annotations
 
 from landscape_core.catalogue.families import FAMILIES
-from landscape_core.catalogue.families.three_stage_resnets import resnet_tensors
-from landscape_core.catalogue.family import ACTIVATIONS, COUNTER, ArchitectureEntry, Candidate, Family, Shapes
+from landscape_core.catalogue.family import ArchitectureEntry, Family
 from landscape_core.errors import InvalidRequest
 from landscape_core.requests import ArchitectureSpec
-
-__all__ = [
-    "ACTIVATIONS",
-    "COUNTER",
-    "ArchitectureEntry",
-    "Candidate",
-    "Shapes",
-    "architectures",
-    "canonical",
-    "family_of",
-    "known_names",
-    "resnet_tensors",
-    "resolve",
-]
 
 
 def architectures() -> list[ArchitectureEntry]:

@@ -33,4 +33,6 @@ def read_surface(path: Path) -> Surface:
         return npz.load(data)
     if data.lstrip()[:1] == b"{":
         return json.load(data)
-    raise SurfaceRejected("The file is no surface file: expected the .npz of this program, or the .h5 of loss-landscape.")
+    raise SurfaceRejected(
+        "The file is no surface file: expected the .npz or .json of this program, or the .h5 of loss-landscape."
+    )

@@ -21,7 +21,7 @@ POINTS, EXAMPLES = 15, 128
 
 def checkpoint() -> bytes:
     """An untrained ResNet-20 of the original's layout, as a training run would save it."""
-    from landscape_core.catalogue.networks import resnet_tensors  # not before pytest checks its shapes
+    from landscape_core.catalogue.families.three_stage_resnets import resnet_tensors  # not before pytest checks its shapes
 
     generator = torch.Generator().manual_seed(5)
     shapes = resnet_tensors(20, conv_shortcuts=True, channels=3, classes=10)

@@ -320,3 +320,27 @@ def test_a_remote_blob_that_rotted_is_removed_and_a_bad_copy_of_a_good_one_fetch
     with pytest.raises(DamagedBlob):
         inputs._file(key)
     assert not remote.exists(key)
+
+
+class _SameBytesComeAgain(BlobStore):
+    """Blobs to which somebody brings the same file, in the moment before its quarantined copy is removed."""
+
+    def delete(self, key: str) -> None:
+        if key == keys.quarantine_key("checkpoint", SHA):
+            super().delete(keys.report_key("checkpoint", SHA))
+            super().put(key, b"text")
+        super().delete(key)
+
+
+def test_an_upload_that_comes_again_in_the_middle_of_its_inspection_is_not_lost(
+    vitals: Vitals, queue: WorkQueue, tmp_path: Path
+) -> None:
+    del vitals
+    blobs = _SameBytesComeAgain(tmp_path / "blobs")
+    settings = WorkerSettings(data=tmp_path, redis_url="redis://unused", name="w", threads=1)
+    tasks.install(tasks.Tasks(settings, queue, blobs, Vitals(), "cpu", tmp_path / "tmp"))
+    blobs.put(keys.quarantine_key("checkpoint", SHA), b"text")
+    tasks.run_intake("checkpoint", SHA, "a.pt")
+    assert "not a checkpoint but text" in json.loads(blobs.get(keys.report_key("checkpoint", SHA)))["problem"]
+    tasks.run_intake("checkpoint", SHA, "a.pt")
+    assert ["not a checkpoint but text" in (announced.problem or "") for announced in heard(queue)] == [True, True]
