@@ -6,27 +6,30 @@ import hashlib
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain, product
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from jaxtyping import Bool
+from torch import nn
 
 from landscape_core.compute.borrowing import borrowed, check_borrowable, unwrapped
-from landscape_core.compute.devices import choose_device, is_out_of_memory
-from landscape_core.compute.losses import classified_rightly, float64_sums
-from landscape_core.compute.own_batches import OwnBatch, OwnBatches, outputs_for
+from landscape_core.compute.devices import choose_device
+from landscape_core.compute.own_batches import OwnBatches
+from landscape_core.compute.own_measure import Measure, Sums
 from landscape_core.compute.own_planes import asked_plane
+from landscape_core.compute.own_runs import own_run, resumed
 from landscape_core.compute.planes import Plane
-from landscape_core.compute.provenance import made_with, own_values
-from landscape_core.errors import InvalidRequest, OutOfMemory
+from landscape_core.compute.provenance import made_with
+from landscape_core.errors import InvalidRequest
 from landscape_core.estimate import surface_over
 from landscape_core.refinement import refined_grids
 from landscape_core.requests import Grid, PlaneSpec
 from landscape_core.results import Surface, Tally
+from landscape_core.resuming import HalfDone
 
 COARSE_POINTS = 5
 """Points an axis of the first stage."""
@@ -47,6 +50,8 @@ def landscape(
     check_deterministic: bool = True,
     progress: bool | Callable[[float], None] = False,
     on_stage: Callable[[Surface], None] | None = None,
+    checkpoints: Sequence[Mapping[str, Any]] | Mapping[str, Mapping[str, Any]] | None = None,
+    resume: Surface | None = None,
 ) -> Surface:
     """The loss surface around a network, or a curve through it: θ(α, β) = θ* + α δ + β η (Li et al. 2018, equation 1).
 
@@ -76,6 +81,10 @@ def landscape(
         progress: Whether a line on stderr says how far it is; or a function that is told the share done, in 0 … 1.
         on_stage: Is given every stage as a whole surface on the cells of a coarser grid. So Ctrl-C, which ends the computation
             with `KeyboardInterrupt`, need not lose what was computed.
+        checkpoints: The `state_dict`s of a training run that ends at the model, in its order, or such by their names. Their
+            places on the plane, distances from it, own losses and the plane's losses there are in `provenance["trajectory"]`.
+        resume: A half-done surface, as from `load`: its grid is taken, its cells are kept bit for bit, and only those that are
+            not there are computed, once some of its cells were measured again and agree.
 
     Returns:
         The surface. Its `request` is None; its provenance says from what it was computed.
@@ -95,50 +104,32 @@ def landscape(
     module = unwrapped(model)
     check_borrowable(module)
     _check_loss(loss_fn)
-    asked, about = asked_plane(plane, grid, module), _about(module, loss_fn)
+    half = None if resume is None else HalfDone(replace(resume, request=None))
+    asked, about = asked_plane(plane, half.grid if half and grid is None else grid, module), _about(module, loss_fn)
     where = None if device is None else torch.device(choose_device(str(device)))
     with borrowed(module, where, evaluating=eval_mode) as reset_buffers:
-        home = where or next(module.parameters()).device
-        data = OwnBatches(batches, home)
-        measure = _Measure(module, loss_fn, data, Plane(module, asked.x, asked.y, asked.normalisation, None), reset_buffers)
+        data = OwnBatches(batches, home := where or next(module.parameters()).device)
+        measure = Measure(module, loss_fn, data, Plane(module, asked.x, asked.y, asked.normalisation, None), reset_buffers)
         own = measure.at(0.0, 0.0)
         if check_deterministic:
             _check_same(own, measure.at(0.0, 0.0))
         provenance = {
-            **made_with(home),
-            "source": "landscape_core.landscape",
-            **about,
-            **own.provenance(),
-            "batches": data.where,
+            **_provenance(home, about, own, data),
             **asked.provenance(),
             "started": began.isoformat(timespec="seconds"),
         }
-        for stage in _stages(measure, asked.grid, _told(progress)):
-            surface = replace(stage, provenance={**provenance, "seconds": round(time.monotonic() - started, 3)})
+        kept, told = resumed(half, asked.grid, measure, own.examples, provenance)
+        run = {} if checkpoints is None else {"trajectory": own_run(checkpoints, module, asked, measure)}
+        for stage in _stages(measure, asked.grid, _told(progress), half, kept):
+            surface = replace(stage, provenance={**provenance, **told, **run, "seconds": round(time.monotonic() - started, 3)})
             if on_stage is not None:
                 on_stage(surface)
     return surface
 
 
-@dataclass(frozen=True)
-class _Sums:
-    """What all batches gave at one place; `squares` and `correct` are NaN where unknown."""
-
-    examples: int
-    losses: float
-    squares: float
-    correct: float
-
-    @property
-    def loss(self) -> float:
-        return self.losses / self.examples
-
-    @property
-    def accuracy(self) -> float:
-        return 100.0 * self.correct / self.examples
-
-    def provenance(self) -> dict[str, Any]:
-        return {"examples": self.examples, **own_values(self.loss, self.accuracy)}
+def _provenance(device: torch.device, about: Mapping[str, Any], own: Sums, data: OwnBatches) -> dict[str, Any]:
+    source = {"source": "landscape_core.landscape", **about}
+    return {**made_with(device), **source, **own.provenance(), "batches": data.where}
 
 
 def _check_loss(loss_fn: Any) -> None:
@@ -148,78 +139,7 @@ def _check_loss(loss_fn: Any) -> None:
         raise InvalidRequest('loss_fn sums over a batch; give it reduction="none" (or "mean").', field="loss_fn")
 
 
-class _Measure:
-    """A borrowed network, measured at any place of its plane."""
-
-    def __init__(
-        self,
-        module: nn.Module,
-        loss_fn: Callable[[Any, Any], Any],
-        batches: OwnBatches,
-        plane: Plane,
-        reset: Callable[[], None],
-    ) -> None:
-        self._module, self._loss_fn, self._batches, self._plane, self._reset = module, loss_fn, batches, plane, reset
-
-    def at(self, alpha: float, beta: float) -> _Sums:
-        """Sums over all examples at θ* + α δ + β η; does not depend on where the network was before."""
-        self._reset()
-        self._plane.move_to(alpha, beta)
-        each, means, weights, right = [], [], [], []
-        for batch in self._batches:
-            try:
-                loss, correct = self._evaluated(batch)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                raise OutOfMemory(
-                    f"The memory does not suffice for a batch of {batch.examples:,}; give smaller ones."
-                ) from error
-            if loss.dim():
-                each.append(loss)
-            else:
-                means.append(loss.reshape(1))
-                weights.append(batch.examples)
-            right.append(float("nan") if correct is None else int(correct.sum()))
-        if not right:
-            raise InvalidRequest("The batches hold no examples.", field="batches")
-        losses, squares = float64_sums(each) if each else (0.0, 0.0)
-        if means:
-            values = torch.cat(means).cpu().to(torch.float64).numpy()
-            losses, squares = losses + float(values @ np.array(weights, np.float64)), float("nan")
-        return _Sums(sum(map(len, each)) + sum(weights), losses, squares, float(sum(right)))
-
-    @torch.inference_mode()
-    def _evaluated(self, batch: OwnBatch) -> tuple[Tensor, Tensor | None]:
-        """The loss of each example, or a scalar; and whether each was classified rightly, if that can be known."""
-        outputs = outputs_for(self._module, batch.inputs)
-        loss = self._loss_fn(outputs, batch.targets)
-        if not isinstance(loss, Tensor | np.number | float | int) and not (
-            isinstance(loss, np.ndarray) and loss.dtype.kind in "fiu"
-        ):
-            raise InvalidRequest(
-                f"loss_fn should give a tensor, but gave something of type {type(loss).__name__}.", field="loss_fn"
-            )
-        loss = torch.as_tensor(loss)
-        if tuple(loss.shape) not in {(), (batch.examples,)} or loss.is_complex():
-            raise InvalidRequest(
-                f"loss_fn should give a scalar, or the loss of each of the batch's {batch.examples:,} examples, but gave "
-                f"{loss.dtype} of shape {tuple(loss.shape)}; average it over all dimensions but the first.",
-                field="loss_fn",
-            )
-        correct = classified_rightly(outputs, batch.targets) if _are_classes(outputs, batch.targets) else None
-        return (loss.reshape(1) if batch.examples == 1 else loss), correct
-
-
-def _are_classes(outputs: Any, targets: Any) -> bool:
-    """Whether outputs are (n, classes) and targets (n,) whole numbers."""
-    if not isinstance(outputs, Tensor) or not isinstance(targets, Tensor) or outputs.dim() != 2 or outputs.shape[1] < 2:
-        return False
-    whole = not (targets.is_floating_point() or targets.is_complex() or targets.dtype == torch.bool)
-    return whole and outputs.is_floating_point() and tuple(targets.shape) == (outputs.shape[0],)
-
-
-def _check_same(first: _Sums, second: _Sums) -> None:
+def _check_same(first: Sums, second: Sums) -> None:
     if first.examples == second.examples and np.isclose(first.loss, second.loss, AGREEMENT, 1e-8, equal_nan=True):
         return
     raise InvalidRequest(
@@ -231,26 +151,29 @@ def _check_same(first: _Sums, second: _Sums) -> None:
     )
 
 
-def _stages(measure: _Measure, grid: Grid, progress: Callable[[float], None]) -> Iterator[Surface]:
+def _stages(
+    measure: Measure, grid: Grid, progress: Callable[[float], None], half: HalfDone | None, kept: Bool[np.ndarray, "rows nx"]
+) -> Iterator[Surface]:
     """Whole surfaces on grids from coarse to full, each of which contains the one before; at least one."""
     alphas, betas = grid.x.coordinates, np.zeros(1) if grid.y is None else grid.y.coordinates
     done = 0
     examples, losses, squares, correct = np.zeros(grid.shape, np.int64), *(np.full(grid.shape, np.nan) for _ in range(3))
     for rows, columns in refined_grids(*grid.shape, COARSE_POINTS):
         for row, column in product(rows, columns):
-            if examples[row, column]:
+            if examples[row, column] or kept[row, column]:
                 continue
-            sums = measure.at(float(alphas[column]), float(betas[row]))
+            sums = measure.cell(grid, (row, column))
             examples[row, column], losses[row, column] = sums.examples, sums.losses
             squares[row, column], correct[row, column] = sums.squares, sums.correct
             done += 1
-            progress(done / grid.cells)
+            progress(done / int((~kept).sum()))
         part = np.ix_(rows, columns)
         known = np.isfinite(correct[part])
         right = np.where(known, correct[part], 0).astype(np.int64)
         y = None if grid.y is None else betas[list(rows)]
         surface = surface_over(alphas[list(columns)], y, Tally(examples[part], losses[part], squares[part], right))
-        yield replace(surface, accuracy=np.where(known, surface.accuracy, np.nan))
+        surface = replace(surface, accuracy=np.where(known, surface.accuracy, np.nan))
+        yield surface if half is None else half.laid_over(surface, kept, part)
 
 
 def _about(module: nn.Module, loss_fn: Any) -> dict[str, Any]:
