@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from landscape_core.projection import Projection
 from landscape_core.requests import SurfaceRequest
 from landscape_core.results import Surface
+from landscape_core.way_figures import with_way
 
 NATS = {"cross_entropy", "nll"}
 """Losses that are measured in nats."""
@@ -25,7 +27,7 @@ def axis_titles(request: SurfaceRequest | None) -> dict[str, str]:
     return {"x": "α along δ", "y": "β along η", "z": f"mean loss{unit}", "log": "log₁₀ loss", "short": f"loss{unit}"}
 
 
-def figure(surface: Surface, *, log: bool = False, colour: str = "Viridis") -> go.Figure:
+def figure(surface: Surface, *, log: bool = False, colour: str = "Viridis", projection: Projection | None = None) -> go.Figure:
     """The surface turned by hand, or a curve with a band of two standard errors where they are known.
 
     Heights are `surface.loss`, or its logarithm to base 10; what has none (not computed, not finite, with `log` not positive)
@@ -35,6 +37,7 @@ def figure(surface: Surface, *, log: bool = False, colour: str = "Viridis") -> g
         surface: Whole or with holes.
         log: Whether heights and colours are log10 of the loss.
         colour: A colour scale that Plotly knows.
+        projection: A training run to draw on it; None draws that of its provenance, if there is one.
     """
     titles = axis_titles(surface.request)
     heights = _heights(surface.loss, log=log)
@@ -42,7 +45,8 @@ def figure(surface: Surface, *, log: bool = False, colour: str = "Viridis") -> g
         made = _curve(surface, heights, titles, log=log)
     else:
         made = _landscape(surface, heights, titles, log=log, colour=colour)
-    return made.update_layout(template="plotly_white", showlegend=False, margin={"l": 0, "r": 0, "t": 24, "b": 0})
+    made.update_layout(template="plotly_white", showlegend=False, margin={"l": 0, "r": 0, "t": 24, "b": 0})
+    return with_way(made, surface, heights, projection)
 
 
 def _heights(losses: np.ndarray, *, log: bool) -> np.ndarray:

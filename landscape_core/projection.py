@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
+from landscape_core.results import Surface
+
 MOST_CHECKPOINTS = 10_000
 """Longest run that is read from a file; more than can be asked for, since others compute too."""
 
@@ -104,6 +106,15 @@ class Projection:
             if y is not None:
                 found &= (self.coordinates[:, 1] >= y[0] - 1e-9) & (self.coordinates[:, 1] <= y[-1] + 1e-9)
         return found
+
+
+def run_of(surface: Surface) -> Projection | None:
+    """The training run that a surface's provenance tells of; None if there is none in good order.
+
+    Args:
+        surface: Perhaps imported.
+    """
+    return Projection.read(surface.provenance.get("trajectory"), 1 if surface.is_curve else 2)
 
 
 def _numbers(values: Any, count: int) -> Float64[np.ndarray, " count"]:

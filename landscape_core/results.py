@@ -17,6 +17,8 @@ from landscape_core.requests import SurfaceRequest
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
+    from landscape_core.projection import Projection
+
 NOT_COMPUTED, MEASURED, NOT_FINITE, ESTIMATED = 0, 1, 2, 3
 """Values of `Surface.state`: a hole, a measurement, a measurement that is not finite, an estimate (fast budget)."""
 
@@ -87,16 +89,17 @@ class Surface:
         """How many cells were measured and gave a loss that is not finite."""
         return int((self.state == NOT_FINITE).sum())
 
-    def figure(self, *, log: bool = False, colour: str = "Viridis") -> Figure:
+    def figure(self, *, log: bool = False, colour: str = "Viridis", projection: Projection | None = None) -> Figure:
         """The surface as a Plotly figure, to be turned in a notebook; a curve if there is only one axis.
 
         Args:
             log: Whether heights and colours are log10 of the loss; what is not positive is then a hole.
             colour: A colour scale that Plotly knows.
+            projection: A training run to draw on it, as from `load_projection`; None draws that of the provenance, if any.
         """
         from landscape_core.figures import figure  # noqa: PLC0415  Plotly takes a third of a second to import
 
-        return figure(self, log=log, colour=colour)
+        return figure(self, log=log, colour=colour, projection=projection)
 
     def save(self, path: str | Path) -> None:
         """Writes the surface in the form that the path's suffix names; the file is there whole or not at all.
