@@ -34,6 +34,7 @@ STYLES = ("css/fonts.css", "css/icons.css", "css/atlas.css", "css/surface.css")
 SCRIPTS = (
     "vendor/tus-js-client/tus.min.js",
     "javascript/scene.js",
+    "javascript/way.js",
     "javascript/stream.js",
     "javascript/upload.js",
     "javascript/clientside.js",

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from app.schemas import Progress, SurfaceState
+from landscape_core.projection import run_of
 from landscape_core.results import NOT_FINITE, Surface
 
 STAGE = "stage"
@@ -56,7 +57,7 @@ class StageSnapshot:
     def event(self, progress: Progress, state: SurfaceState) -> dict[str, Any]:
         """The data of a "surface" event, complete in itself.
 
-        Arrays are little-endian, row by row, in base64; NaN is a hole.
+        Arrays are little-endian, row by row, in base64; NaN is a hole. `trajectory` is there if the surface has a run.
 
         Args:
             progress: How far the surface is.
@@ -84,6 +85,7 @@ class StageSnapshot:
             },
             "progress": progress.model_dump(mode="json"),
             "state": state,
+            **({} if (run := run_of(whole)) is None else {"trajectory": run.as_provenance()}),
         }
 
 

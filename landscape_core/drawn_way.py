@@ -15,9 +15,6 @@ from jaxtyping import Bool, Float64
 
 from landscape_core.projection import Projection
 
-STEPS_A_CELL = 2
-"""So many points of the line stand on the way through one cell."""
-
 
 @dataclass(frozen=True)
 class DrawnWay:
@@ -75,7 +72,7 @@ def drawn_way(
 
 
 def _piece(x: np.ndarray, y: np.ndarray, heights: np.ndarray, start: np.ndarray, stop: np.ndarray) -> Iterator[np.ndarray]:
-    """The part of a straight piece that lies on the grid, and a break after it; nothing if none does."""
+    """The part of a straight piece that lies on the grid, with points where it crosses the grid's lines and halfway between."""
     if not (np.isfinite(start).all() and np.isfinite(stop).all()):
         yield np.full((1, 3), np.nan)
         return
@@ -90,12 +87,10 @@ def _piece(x: np.ndarray, y: np.ndarray, heights: np.ndarray, start: np.ndarray,
     if first > last:
         yield np.full((1, 3), np.nan)
         return
-    cells = sum(
-        abs(e - s) / (axis[-1] - axis[0]) * (axis.size - 1)
-        for axis, s, e in zip((x, y), start, stop, strict=True)
-        if axis.size > 1
-    )
-    shares = np.linspace(first, last, 2 + int(min(1e4, STEPS_A_CELL * cells * (last - first))))
+    steps = ((x, start[0], stop[0] - start[0]), (y, start[1], stop[1] - start[1]))
+    crossed = np.concatenate([(axis - at) / step for axis, at, step in steps if step] or [np.zeros(0)])
+    ends = np.unique(np.concatenate([[first, last], crossed[(crossed > first) & (crossed < last)]]))
+    shares = np.unique(np.concatenate([ends, (ends[1:] + ends[:-1]) / 2]))
     places = start + shares[:, None] * (stop - start)
     yield np.column_stack([places, _heights(x, y, heights, places)])
     if last < 1.0:

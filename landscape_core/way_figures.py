@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from html import escape
 
 import numpy as np
 import plotly.graph_objects as go
@@ -54,7 +55,7 @@ def told(run: Projection, index: int) -> str:
         run: The run.
         index: From 0.
     """
-    parts = [f"checkpoint {run.called(index)}"]
+    parts = [f"checkpoint {escape(run.called(index))}"]
     for what, value in (
         ("own loss", run.own_loss[index]),
         ("the plane's loss here", run.plane_loss[index]),
