@@ -119,7 +119,8 @@ class Finishing:
                 return
             row.finishing = "done"
             row.provenance = json.dumps({**json.loads(row.provenance), **whole.provenance}, allow_nan=False)
-        self._services.blobs.delete_prefix(f"{surface_prefix(surface)}units/")
+        for part in ("units/", "run/"):
+            self._services.blobs.delete_prefix(f"{surface_prefix(surface)}{part}")
 
     def _count_finish(self, surface: str, retry: bool) -> None:
         self._failures[surface] += 1

@@ -35,6 +35,7 @@ SCRIPTS = (
     "vendor/tus-js-client/tus.min.js",
     "javascript/values.js",
     "javascript/scene.js",
+    "javascript/way.js",
     "javascript/stream.js",
     "javascript/upload.js",
     "javascript/clientside.js",

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from app.schemas import Progress, SurfaceState
+from landscape_core.projection import run_of
 from landscape_core.quantities import ordered
 from landscape_core.results import NOT_FINITE, Surface
 
@@ -57,7 +58,8 @@ class StageSnapshot:
     def event(self, progress: Progress, state: SurfaceState) -> dict[str, Any]:
         """The data of a "surface" event, complete in itself.
 
-        Arrays are little-endian, row by row, in base64; NaN is a hole. `quantities` is there only if the surface has any.
+        Arrays are little-endian, row by row, in base64; NaN is a hole. `quantities` is there only if the surface has any,
+        `trajectory` if it has a run.
 
         Args:
             progress: How far the surface is.
@@ -87,6 +89,7 @@ class StageSnapshot:
             "progress": progress.model_dump(mode="json"),
             "state": state,
             **({"quantities": quantities} if quantities else {}),
+            **({} if (run := run_of(whole)) is None else {"trajectory": run.as_provenance()}),
         }
 
 

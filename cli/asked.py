@@ -37,6 +37,8 @@ class Asked:
         x: First direction; a path is that of a direction file.
         y: Second direction; None for a curve.
         run: The checkpoints of the training run that is projected on the plane, in its order.
+        grid: None to take that of the half-done surface.
+        resume: A half-done surface that is completed.
         out: Where the answer goes; None for nowhere.
     """
 
@@ -52,7 +54,8 @@ class Asked:
     y: TypedDirection | None
     run: tuple[Path, ...]
     normalisation: Normalisation
-    grid: Grid
+    grid: Grid | None
+    resume: Path | None
     out: Path | None
 
     @classmethod
@@ -83,19 +86,22 @@ class Asked:
             y=None if curve else parse_direction("random:2" if typed["y"] is None else typed["y"], "--y"),
             run=typed["checkpoints"],
             normalisation=Normalisation(norm=typed["norm"], ignore=typed["ignore"], of=typed["of"]),
-            grid=parse_grid(_DEFAULT_GRIDS[curve] if typed["grid"] is None else typed["grid"], curve=curve),
+            grid=_grid(typed["grid"], curve=curve, resumed=typed["resume"] is not None),
+            resume=typed["resume"],
             out=typed["out"],
         )
         asked.check_run()
         data = [asked.dataset] if isinstance(asked.dataset, Path) else []
-        given = [asked.file, *data, *asked.direction_files, *asked.companions]
+        begun = [] if asked.resume is None else [asked.resume]
+        given = [asked.file, *data, *asked.direction_files, *asked.companions, *begun]
         for path in given:
             if not path.is_file():
                 raise NotFound(missing(path))
         own = [asked.architecture.path] if isinstance(asked.architecture, OwnCode) else []
         if asked.out is not None:
             check_out(asked.out, [*given, *own])
-            _check_area(asked.out, asked.grid)
+            if asked.grid is not None:
+                _check_area(asked.out, asked.grid)
         return asked
 
     @property
@@ -127,6 +133,12 @@ class Asked:
             raise InvalidRequest(
                 f"--checkpoints takes at most {MAX_CHECKPOINTS:,} files, but {len(self.run):,} came.", field="plane.trajectory"
             )
+
+
+def _grid(text: str | None, *, curve: bool, resumed: bool) -> Grid | None:
+    if text is None and resumed:
+        return None
+    return parse_grid(_DEFAULT_GRIDS[curve] if text is None else text, curve=curve)
 
 
 def _architecture(text: str | None) -> ArchitectureSpec | OwnCode | LibraryNetwork | None:

@@ -93,6 +93,12 @@ class _WithManyFiles(click.Command):
 @click.option("--ignore", type=click.Choice(["biasbn", "none"]), default="biasbn", show_default=True, help="What stays.")
 @click.option("--of", type=click.Choice(["weights", "states"]), default="weights", show_default=True, help="What moves.")
 @click.option("--grid", metavar="GRID", help="As in -1:1:51x-1:1:51, or -1:1:51 with --curve; these are the defaults.")
+@click.option(
+    "--resume",
+    type=click.Path(path_type=Path),
+    metavar="HALF.h5",
+    help="A half-done surface file: its grid is taken, its cells are kept, only what is not there is computed.",
+)
 @click.option("--budget", default="exact", callback=_only_exact, hidden=True, expose_value=False)
 @click.option(
     "--out",
@@ -138,8 +144,10 @@ def _computed(asked: Asked, folder: Path) -> Surface:
             progress,
             own=own,
             checkpoints=material.checkpoint_tensors,
+            resume=material.half,
         )
-    return surface if code is None else replace(surface, provenance={**surface.provenance, **code.provenance()})
+    about = material.named(surface.provenance)
+    return replace(surface, provenance=about if code is None else {**about, **code.provenance()})
 
 
 @contextmanager
@@ -195,6 +203,12 @@ def _summary(surface: Surface, out: Path) -> str:
         f"the checkpoint's own loss {own:.6g}" if own is not None else "the checkpoint's own loss not finite",
         f"min {finite.min():.6g}, max {finite.max():.6g}" if finite.size else "no finite loss",
         *([f"{surface.not_finite} not finite"] if surface.not_finite else []),
+        *_resumed(surface),
         f"{surface.provenance.get('seconds', 0):.1f} s",
     ]
     return f"Wrote {out}: {', '.join(parts)}."
+
+
+def _resumed(surface: Surface) -> list[str]:
+    last = surface.provenance.get("resumed", [])[-1:]
+    return [f"{about['kept_cells']:,} cells kept from {about['file']}, {about['computed_cells']:,} computed" for about in last]

@@ -22,11 +22,13 @@ from landscape_core.requests import (
     DataSlice,
     DirectionSpec,
     FileDirection,
+    Grid,
     PlaneSpec,
     PrincipalDirection,
     SurfaceRequest,
     TowardsDirection,
 )
+from landscape_core.resuming import HalfDone
 from worker.settings import WorkerSettings, refuse_unknown_variables
 
 if TYPE_CHECKING:
@@ -56,6 +58,8 @@ class Material:
         directions: What these files hold; None if there are none.
         companions: SHA-256 of each other checkpoint that was named, by its path.
         canonical: Where its canonical form lies, by its SHA-256.
+        half: The half-done surface that is completed.
+        name: Of the checkpoint's file.
     """
 
     checkpoint: str
@@ -68,6 +72,8 @@ class Material:
     directions: Directions | None
     companions: dict[Path, str]
     canonical: dict[str, Path]
+    half: HalfDone | None = None
+    name: str = ""
 
     @classmethod
     def read(cls, asked: Asked, datasets: Path, folder: Path) -> Material:
@@ -95,8 +101,11 @@ class Material:
             if digest not in others:
                 others[digest] = folder / f"companion{len(others)}.safetensors"
                 inspect_in_child("checkpoint", path, path.name, others[digest])
+        half = None if asked.resume is None else _half(asked, asked.resume, folder)
         dataset, examples = _examples(asked, datasets, folder)
-        return cls(own, tensors, architecture, note, dataset, examples, files, directions, companions, others)
+        return cls(
+            own, tensors, architecture, note, dataset, examples, files, directions, companions, others, half, asked.file.name
+        )
 
     def request(self, asked: Asked) -> SurfaceRequest:
         """The question as everything else knows it: by hashes, and with the number of examples."""
@@ -118,7 +127,7 @@ class Material:
                 normalisation=asked.normalisation,
                 trajectory=self._run(asked) if asked.run and not asked.has_principal else None,
             ),
-            grid=asked.grid,
+            grid=self._grid(asked),
         )
 
     def check(self, request: SurfaceRequest, *, own: bool) -> None:
@@ -131,6 +140,9 @@ class Material:
         Raises:
             InvalidRequest: If not.
         """
+        if self.half is not None:
+            self.half.check_grid(request.grid)
+            self.half.check_request(request)
         if own:
             if request.plane.is_derived:
                 raise InvalidRequest(
@@ -150,6 +162,18 @@ class Material:
         """Names and arrays of a checkpoint that the request names, by its SHA-256."""
         return read_canonical(self.canonical[digest])
 
+    def named(self, provenance: dict[str, Any]) -> dict[str, Any]:
+        """A surface's provenance, in which the checkpoints of a run have the names of their files.
+
+        Args:
+            provenance: As computed.
+        """
+        run = provenance.get("trajectory")
+        if run is None:
+            return provenance
+        names = {self.checkpoint: self.name} | {digest: path.name for path, digest in self.companions.items()}
+        return {**provenance, "trajectory": {**run, "names": [names.get(digest, "") for digest in run["checkpoints"]]}}
+
     def _spec(self, asked: Asked, typed: TypedDirection, digest: str | None) -> DirectionSpec:
         if isinstance(typed, Towards):
             return TowardsDirection(checkpoint=self.companions[typed.path])
@@ -159,6 +183,12 @@ class Material:
 
     def _run(self, asked: Asked) -> tuple[str, ...]:
         return tuple(self.companions[path] for path in asked.run)
+
+    def _grid(self, asked: Asked) -> Grid:
+        if self.half is None:
+            assert asked.grid is not None  # noqa: S101  there is a default
+            return asked.grid
+        return self.half.grid if asked.grid is None else asked.grid
 
     def notes(self, asked: Asked) -> list[str]:
         """What was chosen because the question left it open."""
@@ -217,6 +247,18 @@ def _examples(asked: Asked, datasets: Path, folder: Path) -> tuple[str, Examples
     canonical.parent.mkdir()
     inspect_in_child("dataset", asked.dataset, asked.dataset.name, canonical)
     return sha256(asked.dataset), load_dataset(canonical, asked.split, datasets)
+
+
+def _half(asked: Asked, path: Path, folder: Path) -> HalfDone:
+    from landscape_core import formats  # noqa: PLC0415  h5py takes a tenth of a second to import
+
+    canonical = folder / "half.npz"
+    inspect_in_child("surface", path, path.name, canonical)
+    half = HalfDone(formats.load(canonical), path.name, sha256(path))
+    if half.surface.is_curve != (asked.y is None):
+        is_a, do = ("curve", "add --curve") if half.surface.is_curve else ("surface", "leave out --curve")
+        raise InvalidRequest(f"{path.name} is a {is_a}; {do} to complete it.", field="grid")
+    return half
 
 
 def _directions(asked: Asked, folder: Path) -> tuple[Directions | None, tuple[str | None, str | None]]:

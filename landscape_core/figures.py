@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from landscape_core.projection import Projection
 from landscape_core.quantities import NATS, quantity, values
 from landscape_core.requests import SurfaceRequest
 from landscape_core.results import Surface
+from landscape_core.way_figures import with_way
 
 UNKNOWN = "#9aa3b2"
 """Where a surface has a loss but not the quantity by which it is coloured."""
@@ -26,7 +28,14 @@ def axis_titles(request: SurfaceRequest | None) -> dict[str, str]:
     return {"x": "α along δ", "y": "β along η", "z": f"mean loss{unit}", "log": "log₁₀ loss", "short": f"loss{unit}"}
 
 
-def figure(surface: Surface, *, log: bool = False, colour: str = "Viridis", colour_by: str = "loss") -> go.Figure:
+def figure(
+    surface: Surface,
+    *,
+    log: bool = False,
+    colour: str = "Viridis",
+    colour_by: str = "loss",
+    projection: Projection | None = None,
+) -> go.Figure:
     """The surface turned by hand, or a curve with a band of two standard errors where they are known.
 
     Heights are `surface.loss`, or its logarithm to base 10; what has none (not computed, not finite, with `log` not positive)
@@ -37,6 +46,7 @@ def figure(surface: Surface, *, log: bool = False, colour: str = "Viridis", colo
         log: Whether heights and colours are log10 of the loss.
         colour: A colour scale that Plotly knows.
         colour_by: What the colour of a surface shows; heights stay the loss. Grey where the loss is known and this is not.
+        projection: A training run to draw on it; None draws that of its provenance, if there is one.
 
     Raises:
         InvalidRequest: The surface has no such quantity.
@@ -49,7 +59,8 @@ def figure(surface: Surface, *, log: bool = False, colour: str = "Viridis", colo
         made = _landscape(surface, heights, titles, log=log, colour=colour)
         if colour_by != "loss":
             _colour(made, surface, heights, shown, colour_by)
-    return made.update_layout(template="plotly_white", showlegend=False, margin={"l": 0, "r": 0, "t": 24, "b": 0})
+    made.update_layout(template="plotly_white", showlegend=False, margin={"l": 0, "r": 0, "t": 24, "b": 0})
+    return with_way(made, surface, heights, projection)
 
 
 def _heights(losses: np.ndarray, *, log: bool) -> np.ndarray:

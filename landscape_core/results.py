@@ -17,6 +17,8 @@ from landscape_core.requests import SurfaceRequest
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
+    from landscape_core.projection import Projection
+
 NOT_COMPUTED, MEASURED, NOT_FINITE, ESTIMATED = 0, 1, 2, 3
 """Values of `Surface.state`: a hole, a measurement, a measurement that is not finite, an estimate (fast budget)."""
 
@@ -90,7 +92,9 @@ class Surface:
         """How many cells were measured and gave a loss that is not finite."""
         return int((self.state == NOT_FINITE).sum())
 
-    def figure(self, *, log: bool = False, colour: str = "Viridis", colour_by: str = "loss") -> Figure:
+    def figure(
+        self, *, log: bool = False, colour: str = "Viridis", colour_by: str = "loss", projection: Projection | None = None
+    ) -> Figure:
         """The surface as a Plotly figure, to be turned in a notebook; a curve if there is only one axis.
 
         Args:
@@ -98,13 +102,14 @@ class Surface:
             colour: A colour scale that Plotly knows.
             colour_by: What the colour shows while heights stay the loss: `loss`, `accuracy`, or a quantity that the surface
                 has (`landscape_core.quantities.available`).
+            projection: A training run to draw on it, as from `load_projection`; None draws that of the provenance, if any.
 
         Raises:
             InvalidRequest: The surface has no such quantity.
         """
         from landscape_core.figures import figure  # noqa: PLC0415  Plotly takes a third of a second to import
 
-        return figure(self, log=log, colour=colour, colour_by=colour_by)
+        return figure(self, log=log, colour=colour, colour_by=colour_by, projection=projection)
 
     def save(self, path: str | Path) -> None:
         """Writes the surface in the form that the path's suffix names; the file is there whole or not at all.

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from redis.exceptions import RedisError
 
+from landscape_core.compute import Losses, with_losses
 from landscape_core.errors import Cancelled, ComputationFailed, FileRejected, LandscapeError, NotFound, OutOfMemory
 from landscape_core.formats import directions_h5, npz, to_bytes
 from landscape_core.results import MEASURED, Surface
@@ -36,6 +37,7 @@ from worker.blobs import (
     preview_key,
     quarantine_key,
     report_key,
+    run_losses_key,
     surface_directions_key,
     surface_key,
     unit_key,
@@ -125,8 +127,13 @@ class Tasks:
             provenance = self._inputs.describe(surface) | whole.provenance
             if "own_loss" not in provenance:
                 provenance |= self._own(surface, whole)
+            if "trajectory" in provenance:
+                provenance |= self._run(surface, provenance["trajectory"])
             if provenance != whole.provenance:
-                self._blobs.put(surface_key(surface), to_bytes(dataclasses.replace(whole, provenance=provenance), ".npz"))
+                whole = dataclasses.replace(whole, provenance=provenance)
+                self._blobs.put(surface_key(surface), to_bytes(whole, ".npz"))
+                if "trajectory" in provenance:
+                    self._blobs.put(preview_key(surface), to_bytes(whole, ".png"))
         self._announce(Announcement(kind="finishing", subject=surface))
 
     def _own(self, surface: str, whole: Surface) -> dict[str, Any]:
@@ -139,6 +146,24 @@ class Tasks:
             own = self._inputs.evaluator(surface).own_loss(self._should_stop(surface))
             loss, accuracy = own.loss_sum[0] / own.examples[0], 100.0 * own.correct[0] / own.examples[0]
         return {"own_loss": float(loss) if np.isfinite(loss) else None, "own_accuracy": float(accuracy)}
+
+    def _run(self, surface: str, trajectory: dict[str, Any]) -> dict[str, Any]:
+        """The training run with the losses of its checkpoints; each is kept as soon as it is measured, if this should end."""
+        if "own_loss" in trajectory:
+            return {}
+        should_stop = self._should_stop(surface)
+
+        def kept(index: int, measure: Callable[[], Losses]) -> Losses:
+            key = run_losses_key(surface, index)
+            try:
+                found: Losses = json.loads(self._blobs.get(key))
+            except (NotFound, ValueError):
+                found = measure()
+                self._store(key, json.dumps(found, allow_nan=False).encode(), should_stop)
+            return found
+
+        evaluator = self._inputs.evaluator(surface, should_stop)
+        return {"trajectory": with_losses(trajectory, evaluator, self._inputs.checkpoint, should_stop, kept)}
 
     def _inspected(self, kind: Kind, sha: str, filename: str) -> dict[str, Any]:
         """The report on a quarantined file; its canonical form is stored if it is accepted."""

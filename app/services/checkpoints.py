@@ -35,6 +35,13 @@ class Checkpoints(Uploads):
         """
         return _info(self.upload_row(CheckpointRow, "checkpoint", checkpoint_id))
 
+    def checkpoint_names(self, checkpoints: list[str]) -> list[str]:
+        """The file names of checkpoints, in order; "" of one that is not here."""
+        with self.database.reading() as session:
+            rows = session.scalars(select(CheckpointRow).where(CheckpointRow.id.in_(checkpoints))).all()
+        names = {row.id: row.filename for row in rows}
+        return [names.get(checkpoint, "") for checkpoint in checkpoints]
+
     def add_checkpoint(self, path: Path, filename: str, sha256: str | None = None) -> CheckpointInfo:
         """Takes in an uploaded file; the same bytes give the same checkpoint, and a rejected one is inspected again.
 

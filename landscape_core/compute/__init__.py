@@ -10,6 +10,7 @@ from landscape_core.compute.normalization import normalise
 from landscape_core.compute.own_models import landscape
 from landscape_core.compute.planes import Plane
 from landscape_core.compute.reference import reference_surface
+from landscape_core.compute.run_losses import Losses, with_losses
 from landscape_core.compute.surface import compute_surface
 from landscape_core.compute.surveys import compute_curvature
 
@@ -20,6 +21,7 @@ __all__ = [
     "DirectionArrays",
     "Evaluator",
     "Examples",
+    "Losses",
     "Perceptron",
     "Plane",
     "build",
@@ -37,4 +39,5 @@ __all__ = [
     "normalise",
     "prepare",
     "reference_surface",
+    "with_losses",
 ]

@@ -171,7 +171,7 @@ class _Maker:
     def _run(self) -> Run:
         own, ids = self._request.checkpoint, self._run_ids
         networks = {checkpoint: self._module if checkpoint == own else self._network(checkpoint) for checkpoint in set(ids)}
-        return Run(self._module, [networks[checkpoint] for checkpoint in ids], self._how)
+        return Run.of(self._module, [networks[checkpoint] for checkpoint in ids], self._how)
 
     def _network(self, checkpoint: str) -> nn.Module:
         """The network with the parameters of another checkpoint."""

@@ -36,6 +36,9 @@ PERCEPTRON_BATCH = 1024
 SMALL_MACS = 1 << 25
 """Convolutional networks of fewer multiply-accumulates per example get larger batches: their cost is in the calls."""
 
+_Measured = Callable[[int, int], tuple[Tensor, Tensor]]
+"""Gives the loss of each example start … stop, and whether it was classified rightly."""
+
 
 class Evaluator:
     """A request made ready: network, directions and examples on the device, to be measured at any of its cells.
@@ -158,11 +161,44 @@ class Evaluator:
             Cancelled: `should_stop` said so.
             OutOfMemory: The device's memory does not suffice for one example.
         """
-        total = Tally.zeros(1)
-        for start, stop in chunk_bounds(self.examples):
-            losses, squares, correct = self._sums_at((0.0, 0.0), start, stop, should_stop)
-            total += Tally(np.array([stop - start]), np.array([losses]), np.array([squares]), np.array([correct]))
-        return total
+        return self.loss_at((0.0, 0.0), should_stop)
+
+    def loss_at(self, place: tuple[float, float], should_stop: Callable[[], bool] | None = None) -> Tally:
+        """What the plane gives over the whole slice at any place, on the grid or not: a tally of shape (1,).
+
+        Args:
+            place: (α, β) in grid units; β is 0 for a curve.
+            should_stop: Asked before every batch.
+
+        Raises:
+            Cancelled: `should_stop` said so.
+            OutOfMemory: The device's memory does not suffice for one example.
+        """
+        self._move_to(*place)
+        return self._over_all(lambda start, stop: self._measured(place, start, stop), should_stop)
+
+    def loss_of(self, module: nn.Module, should_stop: Callable[[], bool] | None = None) -> Tally:
+        """What another network of the same kind gives over the whole slice: a tally of shape (1,).
+
+        Args:
+            module: From `load`; it is moved to the device.
+            should_stop: Asked before every batch.
+
+        Raises:
+            Cancelled: `should_stop` said so.
+            OutOfMemory: The device's memory does not suffice for one example.
+        """
+        module.to(self._device)
+        if any(parameter.dim() == 4 for parameter in module.parameters()):
+            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+        @torch.inference_mode()
+        def measured(start: int, stop: int) -> tuple[Tensor, Tensor]:
+            x, labels = self._batches.take(start, stop)
+            outputs = module(x)
+            return self._loss(outputs, labels), classified_rightly(outputs, labels)
+
+        return self._over_all(measured, should_stop)
 
     def provenance(self) -> dict[str, Any]:
         """How this evaluator measures: versions, device, data, directions. JSON-able."""
@@ -183,13 +219,30 @@ class Evaluator:
             return FirstLayer(module, directions, self._batches)
         return None
 
+    def _move_to(self, alpha: float, beta: float) -> None:
+        self._plane.move_to(alpha, beta)
+        if self._folding is not None:
+            self._folding.refold()
+
     def _sums_at(
         self, place: tuple[float, float], start: int, stop: int, should_stop: Callable[[], bool] | None
     ) -> tuple[float, float, int]:
         """Σ loss, Σ loss², how many right: of the examples start … stop, at the place (α, β)."""
-        self._plane.move_to(*place)
-        if self._folding is not None:
-            self._folding.refold()
+        self._move_to(*place)
+        return self._sums(lambda first, last: self._measured(place, first, last), start, stop, should_stop)
+
+    def _over_all(self, measured: _Measured, should_stop: Callable[[], bool] | None) -> Tally:
+        """The tally, of shape (1,), of all examples, added in chunks as at every cell."""
+        total = Tally.zeros(1)
+        for start, stop in chunk_bounds(self.examples):
+            losses, squares, correct = self._sums(measured, start, stop, should_stop)
+            total += Tally(np.array([stop - start]), np.array([losses]), np.array([squares]), np.array([correct]))
+        return total
+
+    def _sums(
+        self, measured: _Measured, start: int, stop: int, should_stop: Callable[[], bool] | None
+    ) -> tuple[float, float, int]:
+        """Σ loss, Σ loss², how many right, batch by batch."""
         losses, right = [], []
         position = start
         while position < stop:
@@ -197,7 +250,7 @@ class Evaluator:
                 raise Cancelled("The computation was cancelled.")
             end = min(position + self._batch, stop)
             try:
-                loss, correct = self._measured(place, position, end)
+                loss, correct = measured(position, end)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise

@@ -14,19 +14,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from jaxtyping import Bool
 from torch import nn
 
 from landscape_core.compute.borrowing import borrowed, check_borrowable, unwrapped
 from landscape_core.compute.devices import choose_device
 from landscape_core.compute.own_batches import OwnBatches
-from landscape_core.compute.own_measuring import Measure, check_loss, check_same
+from landscape_core.compute.own_measure import Measure, Sums, check_loss, check_same
 from landscape_core.compute.own_planes import asked_plane
+from landscape_core.compute.own_runs import own_run, resumed
 from landscape_core.compute.planes import Plane
 from landscape_core.compute.provenance import made_with
 from landscape_core.estimate import surface_over
 from landscape_core.refinement import refined_grids
 from landscape_core.requests import Grid, PlaneSpec
 from landscape_core.results import Surface, Tally
+from landscape_core.resuming import HalfDone
 
 if TYPE_CHECKING:
     from landscape_core.live_pushing import LivePush
@@ -48,6 +51,8 @@ def landscape(
     progress: bool | Callable[[float], None] = False,
     on_stage: Callable[[Surface], None] | None = None,
     push: LivePush | str | None = None,
+    checkpoints: Sequence[Mapping[str, Any]] | Mapping[str, Mapping[str, Any]] | None = None,
+    resume: Surface | None = None,
 ) -> Surface:
     """The loss surface around a network, or a curve through it: θ(α, β) = θ* + α δ + β η (Li et al. 2018, equation 1).
 
@@ -79,6 +84,10 @@ def landscape(
             with `KeyboardInterrupt`, need not lose what was computed.
         push: A Loss Atlas server, as in "http://127.0.0.1:8050", or `lc.push("http://…", token=…, name=…)`: prints a link,
             under which the surface refines while it is computed. Interrupted, it stays there, and says that it is unfinished.
+        checkpoints: The `state_dict`s of a training run that ends at the model, in its order, or such by their names. Their
+            places on the plane, distances from it, own losses and the plane's losses there are in `provenance["trajectory"]`.
+        resume: A half-done surface, as from `load`: its grid is taken, its cells are kept bit for bit, and only those that are
+            not there are computed, once some of its cells were measured again and agree.
 
     Returns:
         The surface. Its `request` is None; its provenance says from what it was computed.
@@ -100,28 +109,32 @@ def landscape(
     module = unwrapped(model)
     check_borrowable(module)
     check_loss(loss_fn)
-    asked, about = asked_plane(plane, grid, module), _about(module, loss_fn)
+    half = None if resume is None else HalfDone(replace(resume, request=None))
+    asked, about = asked_plane(plane, half.grid if half and grid is None else grid, module), _about(module, loss_fn)
     where = None if device is None else torch.device(choose_device(str(device)))
     with borrowed(module, where, evaluating=eval_mode) as reset_buffers:
-        home = where or next(module.parameters()).device
-        data = OwnBatches(batches, home)
+        data = OwnBatches(batches, home := where or next(module.parameters()).device)
         measure = Measure(module, loss_fn, data, Plane(module, asked.x, asked.y, asked.normalisation, None), reset_buffers)
         own = measure.at(0.0, 0.0)
         if check_deterministic:
             check_same(own, measure.at(0.0, 0.0))
         provenance = {
-            **made_with(home),
-            **about,
-            **own.provenance(),
-            "batches": data.where,
+            **_provenance(home, about, own, data),
             **asked.provenance(),
             "started": began.isoformat(timespec="seconds"),
         }
+        kept, told = resumed(half, asked.grid, measure, own.examples, provenance)
+        run = {} if checkpoints is None else {"trajectory": own_run(checkpoints, module, asked, measure)}
         with _shown(push, asked.grid, _told(progress), on_stage) as (tell, show):
-            for stage in _stages(measure, asked.grid, tell):
-                surface = replace(stage, provenance={**provenance, "seconds": round(time.monotonic() - started, 3)})
+            for stage in _stages(measure, asked.grid, tell, half, kept):
+                seconds = {"seconds": round(time.monotonic() - started, 3)}
+                surface = replace(stage, provenance={**provenance, **told, **run, **seconds})
                 show(surface)
     return surface
+
+
+def _provenance(device: torch.device, about: Mapping[str, Any], own: Sums, data: OwnBatches) -> dict[str, Any]:
+    return {**made_with(device), **about, **own.provenance(), "batches": data.where}
 
 
 @contextmanager
@@ -152,26 +165,29 @@ def _shown(
         yield tell_both, show_both
 
 
-def _stages(measure: Measure, grid: Grid, progress: Callable[[float], None]) -> Iterator[Surface]:
+def _stages(
+    measure: Measure, grid: Grid, progress: Callable[[float], None], half: HalfDone | None, kept: Bool[np.ndarray, "rows nx"]
+) -> Iterator[Surface]:
     """Whole surfaces on grids from coarse to full, each of which contains the one before; at least one."""
     alphas, betas = grid.x.coordinates, np.zeros(1) if grid.y is None else grid.y.coordinates
     done = 0
     examples, losses, squares, correct = np.zeros(grid.shape, np.int64), *(np.full(grid.shape, np.nan) for _ in range(3))
     for rows, columns in refined_grids(*grid.shape, COARSE_POINTS):
         for row, column in product(rows, columns):
-            if examples[row, column]:
+            if examples[row, column] or kept[row, column]:
                 continue
-            sums = measure.at(float(alphas[column]), float(betas[row]))
+            sums = measure.cell(grid, (row, column))
             examples[row, column], losses[row, column] = sums.examples, sums.losses
             squares[row, column], correct[row, column] = sums.squares, sums.correct
             done += 1
-            progress(done / grid.cells)
+            progress(done / int((~kept).sum()))
         part = np.ix_(rows, columns)
         known = np.isfinite(correct[part])
         right = np.where(known, correct[part], 0).astype(np.int64)
         y = None if grid.y is None else betas[list(rows)]
         surface = surface_over(alphas[list(columns)], y, Tally(examples[part], losses[part], squares[part], right))
-        yield replace(surface, accuracy=np.where(known, surface.accuracy, np.nan))
+        surface = replace(surface, accuracy=np.where(known, surface.accuracy, np.nan))
+        yield surface if half is None else half.laid_over(surface, kept, part)
 
 
 def _about(module: nn.Module, loss_fn: Any) -> dict[str, Any]:

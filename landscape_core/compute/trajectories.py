@@ -27,18 +27,31 @@ class Run:
     Batch norm's counters have no part in it: they differ by thousands, and nothing is moved by them.
 
     Args:
-        module: The network at θ*, on the CPU.
-        checkpoints: The network at each θ_k, in the run's order; θ* itself may be among them.
-        normalisation: Which tensors move. With `ignore="biasbn"` the variance is that of tensors of two dimensions and more.
+        origin: The tensors of θ* that move, in the directions' order.
+        places: Those of each θ_k, in the run's order; θ* itself may be among them.
+        normalisation: With `ignore="biasbn"` the variance is that of tensors of two dimensions and more.
     """
 
-    def __init__(self, module: nn.Module, checkpoints: Sequence[nn.Module], normalisation: Normalisation) -> None:
-        names = list(moved_tensors(module, normalisation))
-        self._origin = _arrays(module, normalisation, names)
-        self._places = [_arrays(checkpoint, normalisation, names) for checkpoint in checkpoints]
+    def __init__(
+        self, origin: Sequence[np.ndarray], places: Sequence[Sequence[np.ndarray]], normalisation: Normalisation
+    ) -> None:
+        self._origin, self._places = list(origin), [list(place) for place in places]
         self._floating = [index for index, array in enumerate(self._origin) if array.dtype.kind == "f"]
         least = 0 if normalisation.ignore == "none" else 2
         self._varying = [index for index in self._floating if self._origin[index].ndim >= least]
+
+    @classmethod
+    def of(cls, module: nn.Module, checkpoints: Sequence[nn.Module], normalisation: Normalisation) -> Run:
+        """The run of networks.
+
+        Args:
+            module: The network at θ*, on the CPU.
+            checkpoints: The network at each θ_k, in the run's order.
+            normalisation: Which tensors move, and which the variance is of.
+        """
+        names = list(moved_tensors(module, normalisation))
+        places = [_arrays(checkpoint, normalisation, names) for checkpoint in checkpoints]
+        return cls(_arrays(module, normalisation, names), places, normalisation)
 
     def principal(self, index: int, field: str) -> list[np.ndarray]:
         """The principal direction of this index, 1 for that of most variance.

@@ -97,6 +97,9 @@ def register_live(app: Dash) -> None:
         State(ids.SURFACE_COLOUR_BY, "data"),
     )
     app.clientside_callback(
+        ClientsideFunction("way", "panel"), Output(ids.SURFACE_RUN, "children"), Input(ids.SURFACE_LIVE, "data")
+    )
+    app.clientside_callback(
         ClientsideFunction("surface", "downloads"),
         Output(ids.SURFACE_DOWNLOADS, "className"),
         Input(ids.SURFACE_LIVE, "data"),

@@ -49,6 +49,7 @@ def side(surface: SurfaceInfo, titles: Mapping[str, str]) -> Component:
         [
             panel("Cell", html.Div(id=ids.SURFACE_CELL), live=True),
             panel("Surface", html.Div([html.Div(id=ids.SURFACE_FACTS), html.Div(id=ids.SURFACE_HOLES)])),
+            html.Div(id=ids.SURFACE_RUN),
             about(surface),
             panel("Question", question(surface, titles)),
             panel("Provenance", html.Div(provenance(surface), id=ids.SURFACE_PROVENANCE)),

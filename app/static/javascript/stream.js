@@ -175,7 +175,17 @@
       paintSoon();
     });
     on("progress", (event) => report({ progress: event.progress, state: event.state }));
-    on("end", (event) => { page.ended = true; close(); report({ state: event.state, problem: event.problem, connection: "ended" }); paintSoon(); });
+    on("end", (event) => { page.ended = true; close(); report({ state: event.state, problem: event.problem, connection: "ended" }); paintSoon(); measured(mine); });
+  }
+
+  /** The own losses of a run's checkpoints are measured after the end. */
+  function measured(mine) {
+    window.lossAtlas.way.awaitLosses(mine.address, mine.surface, (trajectory) => {
+      if (page !== mine) return;
+      page.surface = { ...page.surface, trajectory };
+      report({ run: true });
+      paintSoon();
+    });
   }
 
   /** The browser reconnects by itself, unless the server refused; then we try again, ever more slowly. */

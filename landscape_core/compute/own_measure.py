@@ -1,8 +1,8 @@
-"""One network, measured at any place of its plane with the user's own loss and batches."""
+"""The user's own network, measured at any place of its plane, or with the tensors of another checkpoint."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from landscape_core.compute.own_batches import OwnBatch, OwnBatches, outputs_for
 from landscape_core.compute.planes import Plane
 from landscape_core.compute.provenance import own_values
 from landscape_core.errors import InvalidRequest, OutOfMemory
+from landscape_core.requests import Grid
 
 AGREEMENT = 1e-5
 """Most relative difference between two evaluations of one network: float32 sums in another order differ by less."""
@@ -32,7 +33,7 @@ class Sums:
 
     @property
     def loss(self) -> float:
-        """Mean loss."""
+        """The mean over all examples."""
         return self.losses / self.examples
 
     @property
@@ -41,7 +42,7 @@ class Sums:
         return 100.0 * self.correct / self.examples
 
     def provenance(self) -> dict[str, Any]:
-        """What a surface's provenance says of its centre."""
+        """Examples, loss and accuracy. JSON-able."""
         return {"examples": self.examples, **own_values(self.loss, self.accuracy)}
 
 
@@ -74,6 +75,24 @@ class Measure:
         """Sums over all examples at θ* + α δ + β η; does not depend on where the network was before."""
         self._reset()
         self._plane.move_to(alpha, beta)
+        return self._sums()
+
+    def cell(self, grid: Grid, cell: tuple[int, int]) -> Sums:
+        """Sums over all examples at a cell (row, column) of a grid."""
+        row, column = cell
+        beta = 0.0 if grid.y is None else float(grid.y.coordinates[row])
+        return self.at(float(grid.x.coordinates[column]), beta)
+
+    def of(self, state: Mapping[str, Tensor]) -> Sums:
+        """Sums over all examples of the network with these parameters and buffers; what has none keeps its own."""
+        self._reset()
+        self._plane.move_to(0.0, 0.0)
+        for name, tensor in self._module.state_dict(keep_vars=True).items():
+            if name in state:
+                tensor.data.copy_(state[name])
+        return self._sums()
+
+    def _sums(self) -> Sums:
         each, means, weights, right = [], [], [], []
         for batch in self._batches:
             try:
