@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from landscape_core.compute.datasets import Batches, Examples
 from landscape_core.compute.devices import is_out_of_memory
@@ -24,6 +25,9 @@ from landscape_core.requests import SurfaceRequest
 
 CONVOLUTION_BATCH, PERCEPTRON_BATCH = 32, 512
 """Examples at a time: second derivatives keep several times the memory of an evaluation."""
+
+SEQUENCES_TOKENS = 2048
+"""Tokens at a time, of language models."""
 
 
 class Hessian:
@@ -50,8 +54,10 @@ class Hessian:
         asked = len(examples.y) if request.data.examples is None else request.data.examples
         data = request.data.model_copy(update={"examples": min(count, asked)})
         convolutional = any(p.dim() == 4 for p in module.parameters())
-        self._batches = Batches(examples, data, torch.device(device), flat=not convolutional)
-        self._batch = CONVOLUTION_BATCH if convolutional else PERCEPTRON_BATCH
+        flat = not convolutional and not examples.facts.holds_tokens
+        self._batches = Batches(examples, data, torch.device(device), flat=flat)
+        tokens = examples.facts.decisions
+        self._batch = max(1, SEQUENCES_TOKENS // tokens) if tokens > 1 else PERCEPTRON_BATCH if flat else CONVOLUTION_BATCH
         self._module = copy.deepcopy(module).to(device)
         how = request.plane.normalisation
         self._varied = {
@@ -129,7 +135,8 @@ class Hessian:
         """What the examples start … stop add to H v."""
         x, labels = self._batches.take(start, stop)
         varied = list(self._varied.values())
-        with torch.enable_grad():
+        # the fused attention of a CPU has no second derivative
+        with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
             share = self._loss(functional_call(self._module, self._varied, (x,)), labels).sum() / self.examples
             gradients = torch.autograd.grad(share, varied, create_graph=True, materialize_grads=True)
             pairs = [(g, v) for g, v in zip(gradients, parts, strict=True) if g.requires_grad]

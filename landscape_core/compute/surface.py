@@ -69,12 +69,15 @@ def compute_surface(
     centre = evaluator.own_loss(should_stop)
     provenance = {
         **evaluator.provenance(),
-        **own_values(centre.loss_sum[0] / centre.examples[0], 100.0 * int(centre.correct[0]) / int(centre.examples[0])),
+        **own_values(
+            centre.loss_sum[0] / centre.examples[0],
+            100.0 * int(centre.correct[0]) / (int(centre.examples[0]) * evaluator.decisions),
+        ),
         "started": began.isoformat(timespec="seconds"),
         "seconds": round(time.monotonic() - started, 3),
     }
     grid = Tally(*(part.reshape(rows, columns) for part in (total.examples, total.loss_sum, total.loss_sq, total.correct)))
-    return surface_from_tally(request, grid, provenance)
+    return surface_from_tally(request, grid, provenance, evaluator.decisions)
 
 
 def _share_of(progress: Callable[[float], None] | None, start: float, stop: float) -> Callable[[float], None] | None:
