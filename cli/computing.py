@@ -181,9 +181,11 @@ def _summary(surface: Surface, out: Path) -> str:
     ny, nx = surface.loss.shape
     own = surface.provenance.get("own_loss")
     finite = surface.loss[np.isfinite(surface.loss)]
+    with np.errstate(over="ignore"):
+        perplexity = f" (perplexity {np.exp(own):.6g})" if own is not None and surface.has_perplexity else ""
     parts = [
         f"{nx} points" if surface.is_curve else f"{nx} x {ny} cells",
-        f"the checkpoint's own loss {own:.6g}" if own is not None else "the checkpoint's own loss not finite",
+        f"the checkpoint's own loss {own:.6g}{perplexity}" if own is not None else "the checkpoint's own loss not finite",
         f"min {finite.min():.6g}, max {finite.max():.6g}" if finite.size else "no finite loss",
         *([f"{surface.not_finite} not finite"] if surface.not_finite else []),
         f"{surface.provenance.get('seconds', 0):.1f} s",

@@ -74,6 +74,7 @@ def _candidate(found: dict[str, Any], shapes: dict[str, Any]) -> CandidateInfo:
         macs_per_example=macs_per_example(spec, {k: tuple(v) for k, v in shapes.items()}, candidate.input_shape),
         input_shape=candidate.input_shape,
         classes=candidate.classes,
+        takes_tokens=candidate.takes_tokens,
     )
 
 
@@ -94,8 +95,10 @@ def _described(info: CheckpointInfo, file: Path) -> str:
         )
     lines.append("")
     for count, candidate in enumerate(info.candidates):
-        shape = " x ".join(map(str, candidate.input_shape))
-        text = f"{'Or' if count else 'This is'} {candidate.text}: input {shape}, {candidate.classes} classes, "
+        takes = f"input {' x '.join(map(str, candidate.input_shape))}, {candidate.classes} classes"
+        if candidate.takes_tokens:
+            takes = f"up to {candidate.input_shape[0]:,} tokens, vocabulary of {candidate.classes:,}"
+        text = f"{'Or' if count else 'This is'} {candidate.text}: {takes}, "
         lines += textwrap.wrap(f"{text}{candidate.macs_per_example:,} multiply-adds per example. {candidate.note}", WIDTH)
     if not info.candidates:
         words = ["lossatlas", "compute", str(file), "--architecture", "net.py:build", "--dataset", "DATA.npz"]
@@ -120,8 +123,9 @@ def _next_command(candidate: CandidateInfo, file: Path) -> str:
         facts.id
         for facts in available_datasets(settings().datasets_folder)
         if size(facts.shape) == size(candidate.input_shape) and facts.classes == candidate.classes
+        if not candidate.takes_tokens
     ]
-    dataset = fitting[0] if fitting else "DATA.npz"
+    dataset = fitting[0] if fitting else "TOKENS.npz" if candidate.takes_tokens else "DATA.npz"
     words = ["lossatlas", "compute", str(file), "--architecture", candidate.text, "--dataset", dataset]
     return shlex.join([*words, "--examples", "500", "--grid", "-1:1:21x-1:1:21", "--out", f"{file.stem}.surface.npz"])
 

@@ -44,7 +44,7 @@
     const i = nearest(surface.x, x), j = surface.y ? nearest(surface.y, y) : 0;
     return {
       x: surface.x[i], y: surface.y ? surface.y[j] : null, i, j,
-      loss: finite(surface.loss[j][i]), stderr: finite(surface.stderr[j][i]),
+      loss: finite(surface.loss[j][i]), perplexity: surface.perplexity ? finite(Math.exp(surface.loss[j][i])) : null, stderr: finite(surface.stderr[j][i]),
       accuracy: finite(surface.accuracy[j][i]), examples: surface.counts[j][i],
     };
   }
