@@ -126,7 +126,7 @@ class Accumulation:
             first = self._chunks[0]
             tally = Tally(*(np.where(inside, getattr(first, name), 0) for name in FIELDS))
         about = {} if self.is_complete else {STAGE: self._about_stage()}
-        return surface_from_tally(self.job.request, tally, provenance | about)
+        return surface_from_tally(self.job.request, tally, provenance | about, self.job.decisions)
 
     def _about_stage(self) -> dict[str, Any]:
         stage = self.plan.stages[self.stage - 1]

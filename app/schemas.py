@@ -17,7 +17,11 @@ SurfaceState = Literal["queued", "running", "finished", "failed", "cancelled"]
 
 
 class CandidateInfo(Message):
-    """An architecture whose tensors match the file's. `note` says why it was found, or what to choose between."""
+    """An architecture whose tensors match the file's. `note` says why it was found, or what to choose between.
+
+    With `takes_tokens`, an example is a sequence of token ids: `input_shape` holds its greatest length, and `classes` is the
+    size of the vocabulary.
+    """
 
     name: str
     options: dict[str, str | int | float | bool]
@@ -26,6 +30,7 @@ class CandidateInfo(Message):
     macs_per_example: int
     input_shape: tuple[int, ...]
     classes: int
+    takes_tokens: bool = False
 
 
 class CheckpointInfo(Message):
@@ -51,7 +56,11 @@ class CheckpointInfo(Message):
 
 
 class DatasetInfo(Message):
-    """A catalogued or uploaded data set. `id` is what a request's `data.dataset` takes."""
+    """A catalogued or uploaded data set. `id` is what a request's `data.dataset` takes.
+
+    With `holds_tokens`, an example is a sequence of token ids: `shape` holds its length, and `classes` is one more than the
+    largest id.
+    """
 
     id: str
     title: str
@@ -61,6 +70,7 @@ class DatasetInfo(Message):
     splits: dict[str, int] = Field(default_factory=dict)
     shape: tuple[int, ...] = ()
     classes: int | None = None
+    holds_tokens: bool = False
     preprocessing: str = "none"
     source: str = ""
 

@@ -58,8 +58,8 @@ class StageSnapshot:
     def event(self, progress: Progress, state: SurfaceState) -> dict[str, Any]:
         """The data of a "surface" event, complete in itself.
 
-        Arrays are little-endian, row by row, in base64; NaN is a hole. `quantities` is there only if the surface has any,
-        `trajectory` if it has a run.
+        Arrays are little-endian, row by row, in base64; NaN is a hole. `perplexity` says whether exp(loss) is one. `quantities`
+        is there only if the surface has any, `trajectory` if it has a run.
 
         Args:
             progress: How far the surface is.
@@ -86,6 +86,7 @@ class StageSnapshot:
                 "x": [float(whole.x[0]), float(whole.x[-1])],
                 "y": None if whole.y is None else [float(whole.y[0]), float(whole.y[-1])],
             },
+            "perplexity": whole.has_perplexity,
             "progress": progress.model_dump(mode="json"),
             "state": state,
             **({"quantities": quantities} if quantities else {}),

@@ -17,13 +17,13 @@ import click
 
 from cli.asked import Asked
 from cli.library_networks import LibraryNetwork
+from cli.model_folders import checkpoint_file
 from cli.own_code import OwnCode
 from cli.stopping import stopped_by_sigterm
 from landscape_core.errors import InvalidRequest, SurfaceRejected
 from landscape_core.requests import Loss, Norm
 
 if TYPE_CHECKING:
-    import numpy as np
     from click._termui_impl import ProgressBar
 
     from landscape_core.results import Surface
@@ -112,6 +112,9 @@ def compute(**typed: Any) -> None:
 
     The file is only read: no code in it runs. --architecture net.py:build runs your own net.py, whose
     build() gives the network.
+
+    FILE may be a model's folder as Hugging Face has it, with a config.json beside safetensors. Models other
+    than GPT-2 are built by the library transformers, if it is installed.
     """
     asked = Asked.typed(**typed)
     with stopped_by_sigterm(), tempfile.TemporaryDirectory(prefix="lossatlas-") as folder:
@@ -125,14 +128,15 @@ def _computed(asked: Asked, folder: Path) -> Surface:
 
     share_cores()
     told = settings()
+    asked = replace(asked, file=checkpoint_file(asked.file, folder))
     material = Material.read(asked, told.datasets_folder, folder)
     request = material.request(asked)
     code = asked.architecture if isinstance(asked.architecture, OwnCode | LibraryNetwork) else None
     material.check(request, own=code is not None)
-    from landscape_core.compute import choose_device, compute_surface, load_own  # noqa: PLC0415  torch takes a second or two
+    from landscape_core.compute import choose_device, compute_surface  # noqa: PLC0415  torch takes a second or two
 
     device = choose_device(told.device)
-    own = None if code is None else load_own(_made(code, material.tensors), material.tensors, code.name)
+    own = None if code is None else code.loaded(material.tensors, material.examples.facts)
     with nullcontext() if code is None else code.blamed(computing=True), told_progress(material.notes(asked)) as progress:
         surface = compute_surface(
             request,
@@ -169,13 +173,6 @@ def told_progress(notes: list[str]) -> Iterator[Callable[[float], None]]:
         yield tell
 
 
-def _made(code: OwnCode | LibraryNetwork, tensors: dict[str, np.ndarray]) -> object:
-    """The network that the user's code or a library gives."""
-    if isinstance(code, OwnCode):
-        return code.made()
-    return code.made({name: tensor.shape for name, tensor in tensors.items()})
-
-
 def _save(surface: Surface, out: Path) -> None:
     """Writes the surface.
 
@@ -198,9 +195,11 @@ def _summary(surface: Surface, out: Path) -> str:
     ny, nx = surface.loss.shape
     own = surface.provenance.get("own_loss")
     finite = surface.loss[np.isfinite(surface.loss)]
+    with np.errstate(over="ignore"):
+        perplexity = f" (perplexity {np.exp(own):.6g})" if own is not None and surface.has_perplexity else ""
     parts = [
         f"{nx} points" if surface.is_curve else f"{nx} x {ny} cells",
-        f"the checkpoint's own loss {own:.6g}" if own is not None else "the checkpoint's own loss not finite",
+        f"the checkpoint's own loss {own:.6g}{perplexity}" if own is not None else "the checkpoint's own loss not finite",
         f"min {finite.min():.6g}, max {finite.max():.6g}" if finite.size else "no finite loss",
         *([f"{surface.not_finite} not finite"] if surface.not_finite else []),
         *_resumed(surface),

@@ -15,6 +15,7 @@ import click
 
 from cli.asked import Asked
 from cli.computing import compute, told_progress
+from cli.library_networks import LIBRARIES, LibraryNetwork
 from cli.own_code import OwnCode
 from cli.stopping import stopped_by_sigterm
 from landscape_core.errors import InvalidRequest
@@ -112,7 +113,7 @@ def _as_surface(context: click.Context, typed: dict[str, Any]) -> dict[str, Any]
     """All options of `compute`: those that were typed, its defaults, and the one cell θ* along an eigenvector or anything."""
     rest = [option for option in compute.params if option.name not in {*typed, "out"}]
     usual = {str(option.name): option.process_value(context, option.get_default(context)) for option in rest}
-    own = ".py" in typed["architecture"]
+    own = ".py" in typed["architecture"] or typed["architecture"].partition(":")[0] in LIBRARIES
     return {**usual, **typed, "curve": True, "x": "random:0" if own else "hessian:1", "y": None, "grid": "0:0:1"}
 
 
@@ -123,12 +124,12 @@ def _measured(asked: Asked, options: CurvatureOptions, folder: Path) -> Curvatur
     told = settings()
     material = Material.read(asked, told.datasets_folder, folder)
     request = material.request(asked)
-    code = asked.architecture if isinstance(asked.architecture, OwnCode) else None
+    code = asked.architecture if isinstance(asked.architecture, OwnCode | LibraryNetwork) else None
     material.check(request, own=code is not None)
-    from landscape_core.compute import choose_device, compute_curvature, load_own  # noqa: PLC0415  torch takes a second or two
+    from landscape_core.compute import choose_device, compute_curvature  # noqa: PLC0415  torch takes a second or two
 
     device = choose_device(told.device)
-    own = None if code is None else load_own(code.made(), material.tensors, code.name)
+    own = None if code is None else code.loaded(material.tensors, material.examples.facts)
     with nullcontext() if code is None else code.blamed(computing=True), told_progress(material.notes(asked)) as progress:
         found = compute_curvature(
             request, material.tensors, material.examples, options, device, told.threads, progress, own=own

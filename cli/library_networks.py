@@ -9,11 +9,16 @@ import importlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cli.own_code import MAX_NAME, OwnCodeFailed
 from landscape_core.errors import ComputationFailed, InvalidRequest, LandscapeError
 from landscape_core.requests import ArchitectureSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from landscape_core.catalogue import DatasetFacts
 
 LIBRARIES = ("torchvision", "timm")
 
@@ -64,6 +69,21 @@ class LibraryNetwork:
     def provenance(self) -> dict[str, Any]:
         """What a surface's provenance says of it."""
         return {"library": f"{self.library} {getattr(self._library(), '__version__', 'of unknown version')}"}
+
+    def loaded(self, tensors: dict[str, np.ndarray], facts: DatasetFacts) -> Any:
+        """The network with a checkpoint's tensors in it.
+
+        Args:
+            tensors: The checkpoint's names and arrays.
+            facts: What is known of the data set that it will get.
+
+        Raises:
+            InvalidRequest: See `made` and `compute.load_own`.
+        """
+        from landscape_core.compute import load_own  # noqa: PLC0415  torch takes a second or two
+
+        del facts
+        return load_own(self.made({name: tensor.shape for name, tensor in tensors.items()}), tensors, self.name)
 
     def made(self, shapes: Mapping[str, tuple[int, ...]]) -> object:
         """The network with random weights and as many classes as the checkpoint's last layer has. Runs the library's code.

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from landscape_core.requests import SurfaceRequest
-from landscape_core.results import MEASURED, NOT_COMPUTED, NOT_FINITE, Surface, Tally
+from landscape_core.results import MEASURED, NOT_COMPUTED, NOT_FINITE, TOKENS, Surface, Tally
 
 FIRST_CHUNK = 64
 """Examples in the first chunk. 64 make a whole coarse surface of a ResNet-20 in about a second on two cores."""
@@ -37,16 +37,21 @@ def example_order(available: int, seed: int | None) -> np.ndarray:
     return np.random.Generator(np.random.PCG64(seed)).permutation(available)
 
 
-def surface_from_tally(request: SurfaceRequest, tally: Tally, provenance: dict[str, Any]) -> Surface:
+def surface_from_tally(request: SurfaceRequest, tally: Tally, provenance: dict[str, Any], decisions: int = 1) -> Surface:
     """The surface of a tally over the request's whole grid.
 
     Args:
         request: The question; gives the coordinates.
         tally: Arrays of shape (ny, nx); cells with no examples become holes.
         provenance: How it was made.
+        decisions: How many of each example `tally.correct` counts (`DatasetFacts.decisions`).
     """
     x, y = request.grid.x.coordinates, None if request.grid.y is None else request.grid.y.coordinates
-    return replace(surface_over(x, y, tally), request=request, provenance=provenance)
+    surface = surface_over(x, y, tally)
+    if decisions > 1:
+        surface = replace(surface, accuracy=surface.accuracy / decisions)
+        provenance = provenance | {TOKENS: decisions}
+    return replace(surface, request=request, provenance=provenance)
 
 
 def surface_over(x: Float64[np.ndarray, " nx"], y: Float64[np.ndarray, " ny"] | None, tally: Tally) -> Surface:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float64, Int64, UInt8
 
+from landscape_core.quantities import NATS
 from landscape_core.requests import SurfaceRequest
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 NOT_COMPUTED, MEASURED, NOT_FINITE, ESTIMATED = 0, 1, 2, 3
 """Values of `Surface.state`: a hole, a measurement, a measurement that is not finite, an estimate (fast budget)."""
 
+TOKENS = "tokens_per_example"
+"""Where the provenance of a language model's surface says how many tokens each sequence has."""
+
 
 @dataclass(frozen=True)
 class Tally:
@@ -31,7 +35,7 @@ class Tally:
         examples: (*cells,) number of examples seen.
         loss_sum: (*cells,) Σ loss over these examples; not finite where a loss was not.
         loss_sq: (*cells,) Σ loss².
-        correct: (*cells,) how many examples were classified rightly.
+        correct: (*cells,) how many examples were classified rightly; of sequences, how many of all their tokens.
     """
 
     examples: Int64[np.ndarray, "*cells"]
@@ -91,6 +95,11 @@ class Surface:
     def not_finite(self) -> int:
         """How many cells were measured and gave a loss that is not finite."""
         return int((self.state == NOT_FINITE).sum())
+
+    @property
+    def has_perplexity(self) -> bool:
+        """Whether exp(loss) is a language model's perplexity: the loss is −log of each next token's probability."""
+        return TOKENS in self.provenance and self.request is not None and self.request.loss in NATS
 
     def figure(
         self, *, log: bool = False, colour: str = "Viridis", colour_by: str = "loss", projection: Projection | None = None

@@ -45,12 +45,14 @@ class SurfaceJob(Message):
         request: The request with `data.examples` resolved to a number.
         macs_per_example: Multiply-accumulates of one forward pass of one example.
         unit_macs: How much work one unit should be, in multiply-accumulates.
+        decisions: How many decisions of each example a tally's `correct` counts: 1, or the tokens of a sequence.
     """
 
     surface: Sha256
     request: SurfaceRequest
     macs_per_example: int = Field(ge=1)
     unit_macs: int = Field(ge=1)
+    decisions: int = Field(default=1, ge=1)
 
 
 class Stage(Message):

@@ -143,8 +143,10 @@ class Tasks:
         if len(row) and len(column) and whole.state[row[0], column[0]] == MEASURED:
             loss, accuracy = whole.loss[row[0], column[0]], whole.accuracy[row[0], column[0]]
         else:
-            own = self._inputs.evaluator(surface).own_loss(self._should_stop(surface))
-            loss, accuracy = own.loss_sum[0] / own.examples[0], 100.0 * own.correct[0] / own.examples[0]
+            evaluator = self._inputs.evaluator(surface)
+            own = evaluator.own_loss(self._should_stop(surface))
+            decisions = own.examples[0] * evaluator.decisions
+            loss, accuracy = own.loss_sum[0] / own.examples[0], 100.0 * own.correct[0] / decisions
         return {"own_loss": float(loss) if np.isfinite(loss) else None, "own_accuracy": float(accuracy)}
 
     def _run(self, surface: str, trajectory: dict[str, Any]) -> dict[str, Any]:

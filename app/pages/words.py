@@ -101,6 +101,11 @@ def shape(sizes: tuple[int, ...]) -> str:
     return " × ".join(str(size) for size in sizes)
 
 
+def example(sizes: tuple[int, ...], *, tokens: bool) -> str:
+    """One example: `3 × 32 × 32`, or `256 tokens`."""
+    return counted(sizes[0], "token") if tokens else shape(sizes)
+
+
 def number(value: float) -> str:
     """A coordinate, with a true minus sign."""
     return f"{value:.4g}".replace("-", "−")

@@ -143,4 +143,5 @@ def _candidate(fits: catalogue.Candidate, report: CheckpointReport) -> Candidate
         macs_per_example=catalogue.macs_per_example(fits.architecture, report.shapes, fits.input_shape),
         input_shape=fits.input_shape,
         classes=fits.classes,
+        takes_tokens=fits.takes_tokens,
     )

@@ -71,7 +71,13 @@ class Jobs(Checkpoints, Datasets):
         macs = max(1, catalogue.macs_per_example(request.architecture, report.shapes, facts.shape))
         workers = [w.macs_per_second for w in self.workers() if w.macs_per_second]
         unit_macs = int(UNIT_S * min(workers)) if workers else DEFAULT_UNIT_MACS
-        job = SurfaceJob(surface=request.digest, request=request, macs_per_example=macs, unit_macs=max(1, unit_macs))
+        job = SurfaceJob(
+            surface=request.digest,
+            request=request,
+            macs_per_example=macs,
+            unit_macs=max(1, unit_macs),
+            decisions=facts.decisions,
+        )
         return job, f"{request.architecture} on {facts.title}"[:255], row.filename
 
     def _stored(self, job: SurfaceJob) -> SurfaceJob:

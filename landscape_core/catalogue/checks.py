@@ -39,6 +39,13 @@ def check_request(request: SurfaceRequest, shapes: Shapes, dataset: DatasetFacts
     check_data(request, dataset)
     _check_shape(request.architecture, candidate, dataset)
     _check_size(request.architecture, shapes, dataset)
+    if dataset.classes > candidate.classes and dataset.holds_tokens:
+        raise InvalidRequest(
+            f"{dataset.title} has tokens up to the id {dataset.classes - 1:,}, but this {request.architecture.name} has a "
+            f"vocabulary of {candidate.classes:,}, with ids up to {candidate.classes - 1:,}; choose tokens made with the "
+            "network's own tokenizer.",
+            field="data.dataset",
+        )
     if dataset.classes > candidate.classes:
         raise InvalidRequest(
             f"{dataset.title} has {dataset.classes} classes, but this {request.architecture.name} has {candidate.classes} "
@@ -123,6 +130,9 @@ def _check_examples(request: SurfaceRequest, dataset: DatasetFacts) -> None:
 
 def _check_shape(architecture: ArchitectureSpec, candidate: Candidate, dataset: DatasetFacts) -> None:
     name, shape = architecture.name, dataset.shape
+    if candidate.takes_tokens or dataset.holds_tokens:
+        _check_tokens(name, candidate, dataset)
+        return
     if len(candidate.input_shape) == 1:
         takes, has = candidate.input_shape[0], math.prod(shape)
         if takes != has:
@@ -146,6 +156,27 @@ def _check_shape(architecture: ArchitectureSpec, candidate: Candidate, dataset: 
         )
 
 
+def _check_tokens(name: str, candidate: Candidate, dataset: DatasetFacts) -> None:
+    if not dataset.holds_tokens:
+        raise InvalidRequest(
+            f"{name} takes sequences of token ids, but {dataset.title} holds {dataset.dtype} examples of the shape "
+            f"({_times(dataset.shape)}); choose a data set of tokens (an .npz whose x is uint16, int32 or int64).",
+            field="data.dataset",
+        )
+    if not candidate.takes_tokens:
+        raise InvalidRequest(
+            f"{dataset.title} holds sequences of token ids, which {name} does not take; choose the data set that the network "
+            "was trained on.",
+            field="data.dataset",
+        )
+    if dataset.shape[0] > candidate.input_shape[0]:
+        raise InvalidRequest(
+            f"{dataset.title} has sequences of {dataset.shape[0]:,} tokens, but this {name} has a context of "
+            f"{candidate.input_shape[0]:,}; cut them shorter.",
+            field="data.dataset",
+        )
+
+
 def _check_size(architecture: ArchitectureSpec, shapes: Shapes, dataset: DatasetFacts) -> None:
     if len(dataset.shape) != 3:
         return
@@ -160,6 +191,11 @@ def _check_preprocessing(preprocessing: str | Standardisation, dataset: DatasetF
     if chosen is None:
         return
     given, shape = len(chosen.mean), dataset.shape
+    if dataset.holds_tokens:
+        raise InvalidRequest(
+            f"{dataset.title} holds tokens, which have no mean and standard deviation; choose the preprocessing 'none'.",
+            field="data.preprocessing",
+        )
     if given == shape[0] or (given == 1 and len(shape) == 1):
         return
     what = f"Preprocessing {preprocessing!r} is" if isinstance(preprocessing, str) else "mean and std are"

@@ -48,6 +48,9 @@ class Candidate(Message):
         input_shape: (channels, height, width) it was made for, or (features,). A ResNet takes other heights and widths too.
         classes: How many outputs it has.
         renames: The network's name -> the file's name, for those tensors whose names differ.
+        takes_tokens: Whether an example is a sequence of token ids, of which `classes` is the vocabulary.
+        transposed: Matrices that the file has as (inputs, outputs), by the network's names.
+        copies: A tensor of the file -> the one that it has to equal, because they are one in the network.
     """
 
     architecture: ArchitectureSpec
@@ -55,6 +58,9 @@ class Candidate(Message):
     input_shape: tuple[int, ...]
     classes: int
     renames: dict[str, str] = Field(default_factory=dict)
+    takes_tokens: bool = False
+    transposed: tuple[str, ...] = ()
+    copies: dict[str, str] = Field(default_factory=dict)
 
 
 class Family(ABC):

@@ -25,6 +25,9 @@ from landscape_core.requests import SurfaceRequest
 CONVOLUTION_BATCH, PERCEPTRON_BATCH = 32, 512
 """Examples at a time: second derivatives keep several times the memory of an evaluation."""
 
+SEQUENCES_TOKENS = 2048
+"""Tokens at a time, of language models."""
+
 
 class Hessian(MeanLossHessian):
     """The Hessian of a request's mean loss, over the first of its examples, where its network stands: at θ* unless it is moved.
@@ -59,14 +62,16 @@ class Hessian(MeanLossHessian):
         convolutional = any(p.dim() == 4 for p in module.parameters())
         how = request.plane.normalisation
         with enough_memory(f"the network and {min(count, asked):,} examples on {device}; take fewer examples"):
-            flat = not convolutional and not own
+            flat = not convolutional and not own and not examples.facts.holds_tokens
             self._batches = Batches(examples, data, torch.device(device), flat=flat, channels_last=not own)
             self.module = copy.deepcopy(module).to(device).eval().requires_grad_(requires_grad=False)
             """The network that is differentiated; what moves it in place moves the Hessian."""
             self._moved = {name: tensor.detach().numpy() for name, tensor in moved_tensors(module, how).items()}
         varied = varied_parameters(self.module, how)
         super().__init__({name: parameter.requires_grad_() for name, parameter in varied.items()})
-        self._batch = CONVOLUTION_BATCH if convolutional else PERCEPTRON_BATCH
+        tokens = examples.facts.decisions
+        usual = CONVOLUTION_BATCH if convolutional else PERCEPTRON_BATCH
+        self._batch = max(1, SEQUENCES_TOKENS // tokens) if tokens > 1 else usual
         self._loss, self._device, self._should_stop = twice_differentiable(request.loss), device, should_stop
 
     @property

@@ -2,7 +2,8 @@
 
 What a cell's tally holds depends on the request, the cell and the range of examples alone: batches are cut from `start` in
 one size per network and size of image (64 to 256 examples channels-last for convolutional networks, the more the smaller they
-are, 1,024 for MLPs: measured fastest on CPUs), losses are float32 per example (never TF32), and sums are float64. Only where
+are, 1,024 for MLPs: measured fastest on CPUs; for language models as many sequences as have `SEQUENCES_TOKENS` tokens and
+`LOGITS_BYTES` of logits, but at least one), losses are float32 per example (never TF32), and sums are float64. Only where
 memory runs out is the batch halved.
 """
 
@@ -16,7 +17,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from landscape_core.catalogue import check_data, check_request, macs_per_example
+from landscape_core.catalogue import check_data, check_request, fit, macs_per_example
 from landscape_core.compute.architectures import Perceptron, load
 from landscape_core.compute.datasets import Batches, Examples
 from landscape_core.compute.devices import compute_exactly, is_out_of_memory
@@ -33,6 +34,9 @@ from landscape_core.results import Tally
 
 CONVOLUTION_BATCH, SMALL_BATCH = 64, 256
 PERCEPTRON_BATCH = 1024
+SEQUENCES_TOKENS, LOGITS_BYTES = 8192, 128 << 20
+"""Most tokens of a language model's batch, and most bytes of its outputs: a float32 for each token of the vocabulary."""
+
 SMALL_MACS = 1 << 25
 """Convolutional networks of fewer multiply-accumulates per example get larger batches: their cost is in the calls."""
 
@@ -78,11 +82,9 @@ class Evaluator:
         self._floating = [t.is_floating_point() for t in moved_tensors(module, request.plane.normalisation).values()]
         self._about = dict(about or {})
         self._x, self._y = [tensor.numpy() for tensor in x], None if y is None else [tensor.numpy() for tensor in y]
-        convolutional = any(p.dim() == 4 for p in module.parameters())
-        macs = _macs(request, tensors, examples) if ours else SMALL_MACS
-        self._loss, self._batch = per_example(request.loss), _batch_size(macs) if convolutional else PERCEPTRON_BATCH
+        self._loss, self._batch = per_example(request.loss), _first_batch(request, tensors, examples, module, ours=ours)
         try:
-            self._prepare(module, x, y, examples, ours=ours, convolutional=convolutional)
+            self._prepare(module, x, y, examples, ours=ours)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -95,11 +97,10 @@ class Evaluator:
         x_axis, y_axis = request.grid.x, request.grid.y
         self._alphas, self._betas = x_axis.coordinates, np.zeros(1) if y_axis is None else y_axis.coordinates
 
-    def _prepare(
-        self, module: nn.Module, x: list[Tensor], y: list[Tensor] | None, examples: Examples, *, ours: bool, convolutional: bool
-    ) -> None:
+    def _prepare(self, module: nn.Module, x: list[Tensor], y: list[Tensor] | None, examples: Examples, *, ours: bool) -> None:
         """Puts examples and network on the device, and makes whatever is made once for all cells."""
-        flat = ours and not convolutional
+        convolutional = any(p.dim() == 4 for p in module.parameters())
+        flat = ours and not convolutional and not examples.facts.holds_tokens
         self._batches = Batches(examples, self.request.data, self._device, flat=flat, channels_last=ours)
         module.to(self._device)
         self._first = self._first_layer(module, [x] if y is None else [x, y]) if ours else None
@@ -113,6 +114,11 @@ class Evaluator:
     def examples(self) -> int:
         """How many examples the request's slice has."""
         return len(self._batches)
+
+    @property
+    def decisions(self) -> int:
+        """How many decisions of each example `Tally.correct` counts: 1, or the tokens of a sequence."""
+        return self._facts.decisions
 
     def directions(self) -> tuple[list[np.ndarray], list[np.ndarray] | None]:
         """The directions (δ, η), one float32 array for each moved tensor; η is None for a curve."""
@@ -262,8 +268,10 @@ class Evaluator:
         return *float64_sums(losses), int(torch.cat(right).sum())
 
     @torch.inference_mode()
-    def _measured(self, place: tuple[float, float], start: int, stop: int) -> tuple[Float[Tensor, " n"], Bool[Tensor, " n"]]:
-        """The loss of each example, and whether it was classified rightly."""
+    def _measured(
+        self, place: tuple[float, float], start: int, stop: int
+    ) -> tuple[Float[Tensor, " n"], Bool[Tensor, "*places"]]:
+        """The loss of each example, and whether it was classified rightly, or each of its tokens."""
         x, labels = self._batches.take(start, stop)
         module = self._plane.module
         if self._first is not None and isinstance(module, Perceptron):
@@ -276,16 +284,19 @@ class Evaluator:
 
     @torch.inference_mode()
     def _check_outputs(self) -> None:
-        """Passes when the network gives one row of classes for each example."""
-        x, _ = self._batches.take(0, min(2, self.examples))
+        """Passes when the network gives one row of classes for each example, or for each token of it."""
+        x, labels = self._batches.take(0, min(2, self.examples))
         outputs, least = self._plane.module(x), self._facts.classes
         found = tuple(outputs.shape) if isinstance(outputs, Tensor) else f"something of type {type(outputs).__name__}"
-        if not isinstance(outputs, Tensor) or outputs.dim() != 2 or len(outputs) != len(x) or outputs.shape[1] < least:
+        if not isinstance(outputs, Tensor) or outputs.shape[:-1] != labels.shape or outputs.shape[-1] < least:
+            rows = ", ".join(str(length) for length in labels.shape)
             raise InvalidRequest(
-                f"{self.request.architecture.name} should give outputs of shape ({len(x)}, {least} or more) for inputs "
+                f"{self.request.architecture.name} should give outputs of shape ({rows}, {least} or more) for inputs "
                 f"of shape {tuple(x.shape)}, but gave {found}.",
                 field="architecture",
             )
+        if self._facts.holds_tokens:
+            self._batch = _sequences(self._facts.shape[0], outputs.shape[-1])
 
     def _halve_batch(self, tried: int, error: BaseException) -> None:
         if tried <= 1:
@@ -298,14 +309,27 @@ class Evaluator:
         self._batch = max(tried // 2, self._batch // 4)  # a short last batch may fail by chance
 
 
+def _first_batch(
+    request: SurfaceRequest, tensors: Mapping[str, np.ndarray], examples: Examples, module: nn.Module, *, ours: bool
+) -> int:
+    """How many examples are taken at a time, while memory suffices."""
+    shapes = {name: tuple(array.shape) for name, array in tensors.items()}
+    if examples.facts.holds_tokens:
+        vocabulary = fit(request.architecture, shapes).classes if ours else examples.facts.classes
+        return _sequences(examples.facts.shape[0], vocabulary)
+    if not any(p.dim() == 4 for p in module.parameters()):
+        return PERCEPTRON_BATCH
+    return _batch_size(macs_per_example(request.architecture, shapes, examples.facts.shape) if ours else SMALL_MACS)
+
+
+def _sequences(tokens: int, vocabulary: int) -> int:
+    """How many sequences of so many tokens a language model gets at a time."""
+    return max(1, min(SEQUENCES_TOKENS // tokens, LOGITS_BYTES // (4 * tokens * vocabulary)))
+
+
 def _batch_size(macs: int) -> int:
     """Of a convolutional network: 64 examples, twice as many for each halving of its work below `SMALL_MACS`, at most 256."""
     return min(SMALL_BATCH, CONVOLUTION_BATCH << max(0, (SMALL_MACS // max(1, macs)).bit_length() - 1))
-
-
-def _macs(request: SurfaceRequest, tensors: Mapping[str, np.ndarray], examples: Examples) -> int:
-    shapes = {name: tuple(array.shape) for name, array in tensors.items()}
-    return macs_per_example(request.architecture, shapes, examples.facts.shape)
 
 
 def _check(request: SurfaceRequest, tensors: Mapping[str, np.ndarray], examples: Examples, own: nn.Module | None) -> None:

@@ -74,13 +74,16 @@ def compute_surface(
     centre = evaluator.own_loss(should_stop)
     provenance = {
         **evaluator.provenance(),
-        **own_values(centre.loss_sum[0] / centre.examples[0], 100.0 * int(centre.correct[0]) / int(centre.examples[0])),
+        **own_values(
+            centre.loss_sum[0] / centre.examples[0],
+            100.0 * int(centre.correct[0]) / (int(centre.examples[0]) * evaluator.decisions),
+        ),
         "started": began.isoformat(timespec="seconds"),
     }
     if "trajectory" in about:
         provenance["trajectory"] = with_losses(about["trajectory"], evaluator, checkpoints, should_stop)
     provenance["seconds"] = round(time.monotonic() - started, 3)
-    surface = surface_from_tally(request, grid, provenance)
+    surface = surface_from_tally(request, grid, provenance, evaluator.decisions)
     return surface if resume is None else resume.completed(surface, kept, checked)
 
 

@@ -61,9 +61,9 @@ class DatasetReport(Message):
         kind: Always `dataset`.
         title: The file's name without its suffix.
         splits: Name of each split -> how many examples it has.
-        shape: (channels, height, width) or (features,) of one example.
-        dtype: `uint8` or `float32`.
-        classes: One more than the largest class.
+        shape: (channels, height, width), (features,) or (tokens,) of one example.
+        dtype: `uint8`, `float32` or, of tokens, `int32`.
+        classes: One more than the largest class, or the largest id of a token.
         preprocessing: Always `none`: a file does not say.
         warnings: What a person should know, one sentence each.
         problem: Always None.

@@ -153,7 +153,9 @@ def verdict(candidates: Sequence[CandidateInfo]) -> Component:
         sentence.append(f", or one of {len(others)} others that have these tensors too")
     for other in others if len(others) <= 2 else ():
         sentence += [" or ", html.Strong(words.network(other.name, other.options))]
-    shape = words.shape(first.input_shape)
+    takes = f"Input {words.shape(first.input_shape)} · {first.classes} classes"
+    if first.takes_tokens:
+        takes = f"Up to {words.count(first.input_shape[0])} tokens · vocabulary of {words.count(first.classes)}"
     macs = f"{first.macs_per_example / 1e6:.3g} million multiply-adds an example"
     return html.Div(
         [
@@ -161,7 +163,7 @@ def verdict(candidates: Sequence[CandidateInfo]) -> Component:
             html.Div(
                 [
                     html.Div([*sentence, "."], className="verdict-name"),
-                    html.Div(f"Input {shape} · {first.classes} classes · {macs}", className="verdict-facts"),
+                    html.Div(f"{takes} · {macs}", className="verdict-facts"),
                     html.Div(first.note, className="verdict-note") if first.note else None,
                 ]
             ),

@@ -19,6 +19,8 @@ from landscape_core.requests import MAX_CHECKPOINTS
 SEED_MAX = 2**53 - 1
 """The largest whole number that a browser keeps exactly."""
 
+DATA_FILE = "An .npz with x (uint8 or float) and y, or with x of token ids (uint16, int32), up to {}"
+
 PRESETS = {"25": "25 · quick", "51": "51 · paper", "101": "101 · fine", "0": "own"}
 """Points on each axis to choose from; the paper's figures have 51."""
 
@@ -82,7 +84,7 @@ def data(values: Values, datasets: Sequence[Any], preprocessings: Sequence[Any],
     )
     return [
         select(values, "data.dataset", "Data set", datasets, placeholder="Choose a data set", searchable=True),
-        drop_zone("dataset", "Your own data set", f"An .npz with x (uint8 or float) and y, up to {limit}", ".npz", small=True),
+        drop_zone("dataset", "Your own data set", DATA_FILE.format(limit), ".npz", small=True),
         upload_panel("dataset"),
         html.Div(
             [

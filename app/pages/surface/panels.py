@@ -29,6 +29,7 @@ PROVENANCE = {
     "seconds": "Computing time",
     "own_loss": "Network's own loss",
     "own_accuracy": "Network's own accuracy",
+    "tokens_per_example": "Tokens a sequence",
     "data_sha256": "Data SHA-256",
 }
 """What a surface's provenance may hold, in the order in which it is shown; what is not listed comes last."""

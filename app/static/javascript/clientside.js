@@ -14,6 +14,7 @@
   const count = (n) => Math.round(n).toLocaleString("en-US");
   const minus = (text) => text.replace("-", "−");
   const short = (v) => (v === null || v === undefined ? "—" : minus(Math.abs(v) >= 1e5 || (v !== 0 && Math.abs(v) < 1e-3) ? v.toExponential(2) : String(Number(v.toPrecision(4)))));
+  const perplexity = (p) => (Number.isFinite(p.perplexity) ? ["Perplexity", short(p.perplexity), "exp of the mean loss over the tokens"] : null);
   const place = (v) => minus(String(Number(v.toFixed(4))));
   const at = (p) => (p.y === null || p.y === undefined ? `α ${place(p.x)}` : `α ${place(p.x)}, β ${place(p.y)}`);
   const plural = (n, one, many) => `${count(n)} ${n === 1 ? one : many}`;
@@ -197,6 +198,7 @@
       return [
         facts([
           ["Trained network", short(f.centre?.loss), "Mean loss at the centre, α = β = 0"],
+          f.centre && perplexity(f.centre),
           f.low && ["Minimum", [html("Span", {}, short(f.low.loss)), html("Span", { className: "where" }, at(f.low))]],
           f.high && ["Maximum", [html("Span", {}, short(f.high.loss)), html("Span", { className: "where" }, at(f.high))]],
           ["Grid shown", grid], ["Examples a cell", count(live.examples || 0)],

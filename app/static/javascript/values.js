@@ -92,6 +92,7 @@
       x: surface.x[i], y: surface.y ? surface.y[j] : null, i, j,
       loss: finite(surface.loss[j][i]), stderr: finite(surface.stderr[j][i]),
       accuracy: finite(surface.accuracy[j][i]), examples: surface.counts[j][i],
+      perplexity: surface.perplexity ? finite(Math.exp(surface.loss[j][i])) : null,
       ...(told ? { further: further(surface, j, i, told) } : {}),
     };
   }

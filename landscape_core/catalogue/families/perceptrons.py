@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from landscape_core.catalogue.affine_chains import affine_layers, mlp_renames
-from landscape_core.catalogue.family import ACTIVATIONS, ArchitectureEntry, Candidate, Family, Options, Shapes
+from landscape_core.catalogue.family import ACTIVATIONS, NEAR, ArchitectureEntry, Candidate, Family, Options, Shapes
 from landscape_core.errors import InvalidRequest
 from landscape_core.requests import ArchitectureSpec
 
@@ -51,7 +51,7 @@ class Perceptrons(Family):
         try:
             affine_layers(shapes)
         except InvalidRequest as error:
-            return 1.0, f". {error}"
+            return NEAR, f". {error}"
         return None
 
     def macs(self, spec: ArchitectureSpec, options: Options, shapes: Shapes, input_shape: tuple[int, ...]) -> int:
