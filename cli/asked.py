@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from pydantic import ValidationError
 from cli.own_code import OwnCode
 from cli.parsing import Principal, Towards, TypedDirection, parse_direction, parse_grid, parse_standardisation
 from landscape_core.errors import InvalidRequest, NotFound
-from landscape_core.requests import MAX_CHECKPOINTS, ArchitectureSpec, Grid, Normalisation, Standardisation
+from landscape_core.requests import MAX_CHECKPOINTS, ArchitectureSpec, BatchNorm, Grid, Normalisation, Standardisation
 
 SUFFIXES = (".npz", ".h5", ".csv", ".json", ".png", ".vtp", ".stl", ".glb")
 """What a surface is written as: `formats.WRITABLE`, named here so that a refusal need not import h5py."""
@@ -35,6 +36,8 @@ class Asked:
         preprocessing: None to take the data set's usual one.
         x: First direction; a path is that of a direction file.
         y: Second direction; None for a curve.
+        orthogonal: Whether the second direction is put at right angles to the first.
+        batch_norm: Which statistics it has at a cell.
         run: The checkpoints of the training run that is projected on the plane, in its order.
         out: Where the surface goes.
     """
@@ -51,6 +54,8 @@ class Asked:
     y: TypedDirection | None
     run: tuple[Path, ...]
     normalisation: Normalisation
+    orthogonal: bool
+    batch_norm: BatchNorm
     grid: Grid
     out: Path
 
@@ -63,12 +68,7 @@ class Asked:
             NotFound: If a file or data set does not exist.
         """
         curve = typed["curve"]
-        if curve and typed["y"] is not None:
-            raise InvalidRequest("--curve has one direction, so leave out either --y or --curve.", field="plane.y")
-        if typed["in_order"] and typed["seed"] is not None:
-            raise InvalidRequest(
-                "--in-order takes no permutation, so leave out either --seed or --in-order.", field="data.seed"
-            )
+        _check_together(typed)
         asked = cls(
             file=typed["file"],
             architecture=_architecture(typed["architecture"]),
@@ -82,6 +82,8 @@ class Asked:
             y=None if curve else parse_direction("random:2" if typed["y"] is None else typed["y"], "--y"),
             run=typed["checkpoints"],
             normalisation=Normalisation(norm=typed["norm"], ignore=typed["ignore"], of=typed["of"]),
+            orthogonal=typed["orthogonal"],
+            batch_norm=typed["batch_norm"],
             grid=parse_grid(_DEFAULT_GRIDS[curve] if typed["grid"] is None else typed["grid"], curve=curve),
             out=typed["out"],
         )
@@ -125,6 +127,24 @@ class Asked:
             raise InvalidRequest(
                 f"--checkpoints takes at most {MAX_CHECKPOINTS:,} files, but {len(self.run):,} came.", field="plane.trajectory"
             )
+
+
+def _check_together(typed: Mapping[str, Any]) -> None:
+    """Passes when no two of the typed options contradict each other."""
+    curve = typed["curve"]
+    if curve and typed["y"] is not None:
+        raise InvalidRequest("--curve has one direction, so leave out either --y or --curve.", field="plane.y")
+    if curve and typed["orthogonal"]:
+        raise InvalidRequest(
+            "--curve has one direction, so leave out either --orthogonal or --curve.", field="plane.orthogonal"
+        )
+    if typed["batch_norm"] == "reestimated" and typed["of"] == "states":
+        raise InvalidRequest(
+            "Re-estimated statistics take the place of moved ones, so leave out either --batch-norm or --of states.",
+            field="batch_norm",
+        )
+    if typed["in_order"] and typed["seed"] is not None:
+        raise InvalidRequest("--in-order takes no permutation, so leave out either --seed or --in-order.", field="data.seed")
 
 
 def _architecture(text: str | None) -> ArchitectureSpec | OwnCode | None:

@@ -18,16 +18,17 @@ from torch import Tensor, nn
 
 from landscape_core.catalogue import check_data, check_request, macs_per_example
 from landscape_core.compute.architectures import Perceptron, load
+from landscape_core.compute.batch_norm import BatchNormStatistics
 from landscape_core.compute.datasets import Batches, Examples
 from landscape_core.compute.devices import compute_exactly, is_out_of_memory
-from landscape_core.compute.directions import DirectionArrays, directions_for, moved_tensors
+from landscape_core.compute.directions import DirectionArrays, directions_for, moved_tensors, moving
 from landscape_core.compute.first_layer import FirstLayer
 from landscape_core.compute.losses import classified_rightly, float64_sums, per_example
 from landscape_core.compute.planes import Plane
 from landscape_core.compute.provenance import about_directions, made_with
 from landscape_core.errors import Cancelled, InvalidRequest, OutOfMemory
 from landscape_core.estimate import chunk_bounds
-from landscape_core.requests import SurfaceRequest
+from landscape_core.requests import BATCH_NORM_EXAMPLES, Grid, SurfaceRequest
 from landscape_core.results import Tally
 
 CONVOLUTION_BATCH, SMALL_BATCH = 64, 256
@@ -71,7 +72,7 @@ class Evaluator:
         self.request, self._facts, self._device = request, examples.facts, torch.device(device)
         module = load(request.architecture, tensors) if own is None else own
         x, y = directions_for(request, module, direction_arrays)
-        self._floating = [t.is_floating_point() for t in moved_tensors(module, request.plane.normalisation).values()]
+        self._moving = moving(moved_tensors(module, request.plane.normalisation))
         self._about = dict(about or {})
         self._x, self._y = [tensor.numpy() for tensor in x], None if y is None else [tensor.numpy() for tensor in y]
         convolutional, ours = any(p.dim() == 4 for p in module.parameters()), own is None
@@ -84,6 +85,7 @@ class Evaluator:
             self._first = self._first_layer(module, [x] if y is None else [x, y]) if ours else None
             fixed = () if self._first is None else self._first.names
             self._plane = Plane(module, x, y, request.plane.normalisation, self._device if ours else None, fixed)
+            self._statistics = None if request.batch_norm == "fixed" else BatchNormStatistics(module)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -93,8 +95,7 @@ class Evaluator:
             ) from error
         if own is not None:
             self._check_outputs()
-        self._alphas = request.grid.x.coordinates
-        self._betas = np.zeros(1) if request.grid.y is None else request.grid.y.coordinates
+        self._alphas, self._betas = _coordinates(request.grid)
 
     @property
     def examples(self) -> int:
@@ -133,13 +134,15 @@ class Evaluator:
         sums, squares, correct = np.zeros(n), np.zeros(n), np.zeros(n, np.int64)
         for index, (row, column) in enumerate(cells):
             place = (float(self._alphas[column]), float(self._betas[row]))
+            self._plane.move_to(*place)
+            self._reestimate(should_stop)
             sums[index], squares[index], correct[index] = self._sums_at(place, start, stop, should_stop)
             if progress is not None:
                 progress((index + 1) / n)
         return Tally(np.full(n, stop - start, np.int64), sums, squares, correct)
 
     def own_loss(self, should_stop: Callable[[], bool] | None = None) -> Tally:
-        """What the checkpoint itself gives over the whole slice: a tally of shape (1,).
+        """What the checkpoint itself gives over the whole slice, with its own statistics: a tally of shape (1,).
 
         Args:
             should_stop: Asked before every batch.
@@ -149,6 +152,9 @@ class Evaluator:
             OutOfMemory: The device's memory does not suffice for one example.
         """
         total = Tally.zeros(1)
+        self._plane.move_to(0.0, 0.0)
+        if self._statistics is not None:
+            self._statistics.restore()
         for start, stop in chunk_bounds(self.examples):
             losses, squares, correct = self._sums_at((0.0, 0.0), start, stop, should_stop)
             total += Tally(np.array([stop - start]), np.array([losses]), np.array([squares]), np.array([correct]))
@@ -161,8 +167,9 @@ class Evaluator:
             "batch": self._batch,
             "dataset": self._facts.title,
             "data_sha256": self._batches.sha256(),
+            **({} if self._statistics is None else {"batch_norm_examples": min(self.examples, BATCH_NORM_EXAMPLES)}),
             **self._about,
-            "directions": about_directions(self._x, self._y, self._floating) | self._about.get("directions", {}),
+            "directions": about_directions(self._x, self._y, self._moving) | self._about.get("directions", {}),
         }
 
     def _wanted(self, examples: Examples) -> int:
@@ -176,8 +183,7 @@ class Evaluator:
     def _sums_at(
         self, place: tuple[float, float], start: int, stop: int, should_stop: Callable[[], bool] | None
     ) -> tuple[float, float, int]:
-        """Σ loss, Σ loss², how many right: of the examples start … stop, at the place (α, β)."""
-        self._plane.move_to(*place)
+        """Σ loss, Σ loss², how many right: of the examples start … stop, at the place (α, β) where the network stands."""
         losses, right = [], []
         position = start
         while position < stop:
@@ -195,6 +201,24 @@ class Evaluator:
             right.append(correct)
             position = end
         return *float64_sums(losses), int(torch.cat(right).sum())
+
+    def _reestimate(self, should_stop: Callable[[], bool] | None) -> None:
+        """Gives the moved network's batch norm statistics of its own, if the request says so."""
+        if self._statistics is None:
+            return
+        if should_stop is not None and should_stop():
+            raise Cancelled("The computation was cancelled.")
+        count = min(self.examples, BATCH_NORM_EXAMPLES)
+        try:
+            x, _ = self._batches.take(0, count)
+            self._statistics.reestimate(lambda: self._plane.module(x))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise OutOfMemory(
+                f"The memory of {self._device} does not suffice to re-estimate batch norm over {count} examples in one batch; "
+                "choose batch_norm fixed, or a device with more memory."
+            ) from error
 
     @torch.inference_mode()
     def _measured(self, place: tuple[float, float], start: int, stop: int) -> tuple[Float[Tensor, " n"], Bool[Tensor, " n"]]:
@@ -229,6 +253,11 @@ class Evaluator:
         if self._first is not None:
             self._first.forget()
         self._batch = max(tried // 2, self._batch // 4)  # a short last batch may fail by chance
+
+
+def _coordinates(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """Of the columns and of the rows; a curve has the row 0."""
+    return grid.x.coordinates, np.zeros(1) if grid.y is None else grid.y.coordinates
 
 
 def _batch_size(macs: int) -> int:

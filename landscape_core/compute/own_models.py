@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from itertools import chain, product
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -18,14 +17,15 @@ from torch import Tensor, nn
 from landscape_core.compute.borrowing import borrowed, check_borrowable, unwrapped
 from landscape_core.compute.devices import choose_device, is_out_of_memory
 from landscape_core.compute.losses import classified_rightly, float64_sums
+from landscape_core.compute.own_batch_norm import OwnReestimation, check_batch_norm
 from landscape_core.compute.own_batches import OwnBatch, OwnBatches, outputs_for
 from landscape_core.compute.own_planes import asked_plane
 from landscape_core.compute.planes import Plane
-from landscape_core.compute.provenance import made_with, own_values
+from landscape_core.compute.provenance import about_model, made_with, own_values
 from landscape_core.errors import InvalidRequest, OutOfMemory
 from landscape_core.estimate import surface_over
 from landscape_core.refinement import refined_grids
-from landscape_core.requests import Grid, PlaneSpec
+from landscape_core.requests import BatchNorm, Grid, PlaneSpec
 from landscape_core.results import Surface, Tally
 
 COARSE_POINTS = 5
@@ -42,6 +42,7 @@ def landscape(
     *,
     plane: PlaneSpec | Mapping[str, Any] | Sequence[Any] | None = None,
     grid: Grid | Mapping[str, Any] | str | None = None,
+    batch_norm: BatchNorm = "fixed",
     device: str | torch.device | None = None,
     eval_mode: bool = True,
     check_deterministic: bool = True,
@@ -70,6 +71,8 @@ def landscape(
             parameter's own precision.
         grid: A `Grid`, its JSON form, or as in "-1:1:25x-1:1:25", or "-1:1:25" for a curve. Not given: 25 points an axis on
             [-1, 1].
+        batch_norm: `fixed`, or `reestimated`: at every cell batch norm gets the statistics of the moved network over the first
+            512 examples, in one batch (`compute.batch_norm`); the inputs of the batches must then be of one shape.
         device: A PyTorch device, or "auto" for a GPU if there is one; None leaves the model where it is.
         eval_mode: Whether the model is put into evaluation mode; else every module stays in the mode that it is in.
         check_deterministic: Whether the network itself is evaluated twice first, to refuse a loss that is not the same twice.
@@ -95,21 +98,20 @@ def landscape(
     module = unwrapped(model)
     check_borrowable(module)
     _check_loss(loss_fn)
-    asked, about = asked_plane(plane, grid, module), _about(module, loss_fn)
+    asked, about = asked_plane(plane, grid, module), about_model(module, loss_fn)
+    check_batch_norm(batch_norm, asked, eval_mode=eval_mode)
     where = None if device is None else torch.device(choose_device(str(device)))
     with borrowed(module, where, evaluating=eval_mode) as reset_buffers:
         home = where or next(module.parameters()).device
         data = OwnBatches(batches, home)
-        measure = _Measure(module, loss_fn, data, Plane(module, asked.x, asked.y, asked.normalisation, None), reset_buffers)
-        own = measure.at(0.0, 0.0)
-        if check_deterministic:
-            _check_same(own, measure.at(0.0, 0.0))
+        plane_of = Plane(module, asked.x, asked.y, asked.normalisation, None)
+        statistics = OwnReestimation(module, data) if batch_norm == "reestimated" else None
+        measure = _Measure(module, loss_fn, data, plane_of, reset_buffers, statistics)
         provenance = {
             **made_with(home),
-            "source": "landscape_core.landscape",
             **about,
-            **own.provenance(),
-            "batches": data.where,
+            **_own_values(measure, twice=check_deterministic),
+            **measure.provenance(),
             **asked.provenance(),
             "started": began.isoformat(timespec="seconds"),
         }
@@ -158,13 +160,32 @@ class _Measure:
         batches: OwnBatches,
         plane: Plane,
         reset: Callable[[], None],
+        reestimate: OwnReestimation | None,
     ) -> None:
         self._module, self._loss_fn, self._batches, self._plane, self._reset = module, loss_fn, batches, plane, reset
+        self._reestimate = reestimate
+
+    def provenance(self) -> dict[str, Any]:
+        """From what it is measured. JSON-able."""
+        about = {} if self._reestimate is None else {"batch_norm_examples": self._reestimate.examples}
+        return {"batches": self._batches.where, **about}
+
+    def own(self) -> _Sums:
+        """Sums over all examples for the network as it was given, with its own statistics."""
+        self._reset()
+        self._plane.move_to(0.0, 0.0)
+        return self._sums()
 
     def at(self, alpha: float, beta: float) -> _Sums:
         """Sums over all examples at θ* + α δ + β η; does not depend on where the network was before."""
         self._reset()
         self._plane.move_to(alpha, beta)
+        if self._reestimate is not None:
+            self._reestimate()
+        return self._sums()
+
+    def _sums(self) -> _Sums:
+        """Sums over all examples for the network as it stands."""
         each, means, weights, right = [], [], [], []
         for batch in self._batches:
             try:
@@ -219,6 +240,14 @@ def _are_classes(outputs: Any, targets: Any) -> bool:
     return whole and outputs.is_floating_point() and tuple(targets.shape) == (outputs.shape[0],)
 
 
+def _own_values(measure: _Measure, *, twice: bool) -> dict[str, Any]:
+    """What the network itself gives; measured twice, and refused if not the same, if so wanted."""
+    own = measure.own()
+    if twice:
+        _check_same(own, measure.own())
+    return own.provenance()
+
+
 def _check_same(first: _Sums, second: _Sums) -> None:
     if first.examples == second.examples and np.isclose(first.loss, second.loss, AGREEMENT, 1e-8, equal_nan=True):
         return
@@ -251,21 +280,6 @@ def _stages(measure: _Measure, grid: Grid, progress: Callable[[float], None]) ->
         y = None if grid.y is None else betas[list(rows)]
         surface = surface_over(alphas[list(columns)], y, Tally(examples[part], losses[part], squares[part], right))
         yield replace(surface, accuracy=np.where(known, surface.accuracy, np.nan))
-
-
-def _about(module: nn.Module, loss_fn: Any) -> dict[str, Any]:
-    """What is to be computed: the model and the values that it holds, the loss."""
-    digest = hashlib.sha256()
-    for name, tensor in chain(module.named_parameters(), module.named_buffers()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    named = loss_fn if hasattr(loss_fn, "__qualname__") else type(loss_fn)
-    return {
-        "model": f"{type(module).__module__}.{type(module).__qualname__}",
-        "model_sha256": digest.hexdigest(),
-        "parameters": sum(p.numel() for p in module.parameters()),
-        "loss": f"{named.__module__}.{named.__qualname__}",
-    }
 
 
 def _told(progress: bool | Callable[[float], None]) -> Callable[[float], None]:
