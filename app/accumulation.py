@@ -38,7 +38,7 @@ class Accumulation:
         self._whole = Tally.zeros(*self.plan.shape)
         self._chunks: dict[int, Tally] = {}
         self._first_missing = 0
-        self._examples_done = 0
+        self._passes_done = 0
 
     @property
     def stages(self) -> int:
@@ -53,12 +53,12 @@ class Accumulation:
     @property
     def total_macs(self) -> int:
         """Multiply-accumulates of the whole surface."""
-        return self.job.macs_per_example * self.job.request.grid.cells * self.plan.stages[-1].stop
+        return self.job.macs_per_example * self.job.request.grid.cells * self.job.passes_per_cell
 
     @property
     def done(self) -> float:
         """The share of the work that is done, in 0 … 1."""
-        return self._examples_done / (self.job.request.grid.cells * self.plan.stages[-1].stop)
+        return self._passes_done / (self.job.request.grid.cells * self.job.passes_per_cell)
 
     @property
     def examples(self) -> int:
@@ -107,7 +107,7 @@ class Accumulation:
             getattr(chunk, name)[rows, columns] = getattr(tally, name)
         self._done[index] = True
         self._missing[unit.stage] -= 1
-        self._examples_done += len(unit.cells) * (unit.stop - unit.start)
+        self._passes_done += len(unit.cells) * self.job.passes(unit.start, unit.stop)
         self._advance()
         return True
 

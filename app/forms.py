@@ -53,6 +53,8 @@ DEFAULTS: dict[str, Any] = {
     "plane.normalisation.norm": "filter",
     "plane.normalisation.ignore": "biasbn",
     "plane.normalisation.of": "weights",
+    "plane.orthogonal": "false",
+    "batch_norm": "fixed",
     "grid.x.start": -1,
     "grid.x.stop": 1,
     "grid.x.points": 25,
@@ -85,8 +87,10 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
             "x": _direction(values, "x"),
             "y": _direction(values, "y") if surface else None,
             "normalisation": {part: values[f"plane.normalisation.{part}"] for part in ("norm", "ignore", "of")},
+            "orthogonal": surface and values["plane.orthogonal"] == "true",
         },
         "grid": {axis: _axis(values, axis) if axis == "x" or surface else None for axis in ("x", "y")},
+        "batch_norm": values["batch_norm"],
     }
 
 
@@ -116,6 +120,7 @@ def values_of(request: SurfaceRequest) -> dict[str, Any]:
             values[path] = part
     values["architecture"] = str(request.architecture)
     values["data.examples"] = "" if request.data.examples is None else request.data.examples
+    values["plane.orthogonal"] = str(request.plane.orthogonal).lower()
     values[ORDER] = "own" if request.data.seed is None else "seed"
     values[SHAPE] = "curve" if request.grid.y is None else "surface"
     kinds = {spec.kind for spec in request.plane.specs.values()}

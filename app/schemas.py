@@ -163,10 +163,14 @@ class LiveWord(Message):
 
 
 class CostEstimate(Message):
-    """What a request will cost on the workers that are there; seconds are None while no worker has measured its speed."""
+    """What a request will cost on the workers that are there; seconds are None while no worker has measured its speed.
+
+    `forward_passes` are of one example each, over all cells, with those that re-estimate batch norm.
+    """
 
     cells: int
     examples: int
+    forward_passes: int
     macs: float
     seconds: float | None
     first_surface_seconds: float | None

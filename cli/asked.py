@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from cli.model_folders import holds_checkpoint, told_architecture
 from cli.own_code import OwnCode
 from cli.parsing import Principal, Towards, TypedDirection, parse_direction, parse_grid, parse_standardisation
 from landscape_core.errors import InvalidRequest, NotFound
-from landscape_core.requests import MAX_CHECKPOINTS, ArchitectureSpec, Grid, Normalisation, Standardisation
+from landscape_core.requests import MAX_CHECKPOINTS, ArchitectureSpec, BatchNorm, Grid, Normalisation, Standardisation
 
 SUFFIXES = (".npz", ".h5", ".csv", ".json", ".png", ".vtp", ".stl", ".glb")
 """What a surface is written as: `formats.WRITABLE`, named here so that a refusal need not import h5py."""
@@ -37,6 +38,8 @@ class Asked:
         preprocessing: None to take the data set's usual one.
         x: First direction; a path is that of a direction file.
         y: Second direction; None for a curve.
+        orthogonal: Whether the second direction is put at right angles to the first.
+        batch_norm: Which statistics it has at a cell.
         run: The checkpoints of the training run that is projected on the plane, in its order.
         grid: None to take that of the half-done surface.
         resume: A half-done surface that is completed.
@@ -55,6 +58,8 @@ class Asked:
     y: TypedDirection | None
     run: tuple[Path, ...]
     normalisation: Normalisation
+    orthogonal: bool
+    batch_norm: BatchNorm
     grid: Grid | None
     resume: Path | None
     out: Path | None
@@ -68,12 +73,7 @@ class Asked:
             NotFound: If a file or data set does not exist.
         """
         curve = typed["curve"]
-        if curve and typed["y"] is not None:
-            raise InvalidRequest("--curve has one direction, so leave out either --y or --curve.", field="plane.y")
-        if typed["in_order"] and typed["seed"] is not None:
-            raise InvalidRequest(
-                "--in-order takes no permutation, so leave out either --seed or --in-order.", field="data.seed"
-            )
+        _check_together(typed)
         asked = cls(
             file=typed["file"],
             architecture=_architecture(typed["architecture"]) or told_architecture(typed["file"]),
@@ -87,6 +87,8 @@ class Asked:
             y=None if curve else parse_direction("random:2" if typed["y"] is None else typed["y"], "--y"),
             run=typed["checkpoints"],
             normalisation=Normalisation(norm=typed["norm"], ignore=typed["ignore"], of=typed["of"]),
+            orthogonal=typed["orthogonal"],
+            batch_norm=typed["batch_norm"],
             grid=_grid(typed["grid"], curve=curve, resumed=typed["resume"] is not None),
             resume=typed["resume"],
             out=typed["out"],
@@ -142,6 +144,24 @@ def _grid(text: str | None, *, curve: bool, resumed: bool) -> Grid | None:
     if text is None and resumed:
         return None
     return parse_grid(_DEFAULT_GRIDS[curve] if text is None else text, curve=curve)
+
+
+def _check_together(typed: Mapping[str, Any]) -> None:
+    """Passes when no two of the typed options contradict each other."""
+    curve = typed["curve"]
+    if curve and typed["y"] is not None:
+        raise InvalidRequest("--curve has one direction, so leave out either --y or --curve.", field="plane.y")
+    if curve and typed["orthogonal"]:
+        raise InvalidRequest(
+            "--curve has one direction, so leave out either --orthogonal or --curve.", field="plane.orthogonal"
+        )
+    if typed["batch_norm"] == "reestimated" and typed["of"] == "states":
+        raise InvalidRequest(
+            "Re-estimated statistics take the place of moved ones, so leave out either --batch-norm or --of states.",
+            field="batch_norm",
+        )
+    if typed["in_order"] and typed["seed"] is not None:
+        raise InvalidRequest("--in-order takes no permutation, so leave out either --seed or --in-order.", field="data.seed")
 
 
 def _architecture(text: str | None) -> ArchitectureSpec | OwnCode | LibraryNetwork | None:

@@ -21,7 +21,7 @@ from cli.model_folders import checkpoint_file
 from cli.own_code import OwnCode
 from cli.stopping import stopped_by_sigterm
 from landscape_core.errors import InvalidRequest, SurfaceRejected
-from landscape_core.requests import Loss, Norm
+from landscape_core.requests import BatchNorm, Loss, Norm
 
 if TYPE_CHECKING:
     from click._termui_impl import ProgressBar
@@ -92,6 +92,14 @@ class _WithManyFiles(click.Command):
 @click.option("--norm", type=click.Choice(get_args(Norm)), default="filter", show_default=True, help="Of random directions.")
 @click.option("--ignore", type=click.Choice(["biasbn", "none"]), default="biasbn", show_default=True, help="What stays.")
 @click.option("--of", type=click.Choice(["weights", "states"]), default="weights", show_default=True, help="What moves.")
+@click.option("--orthogonal", is_flag=True, help="Second direction at right angles to the first.")
+@click.option(
+    "--batch-norm",
+    type=click.Choice(get_args(BatchNorm)),
+    default="fixed",
+    show_default=True,
+    help="Its statistics at each cell.",
+)
 @click.option("--grid", metavar="GRID", help="As in -1:1:51x-1:1:51, or -1:1:51 with --curve; these are the defaults.")
 @click.option(
     "--resume",

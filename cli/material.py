@@ -125,9 +125,11 @@ class Material:
                 x=self._spec(asked, asked.x, self.files[0]),
                 y=None if asked.y is None else self._spec(asked, asked.y, self.files[1]),
                 normalisation=asked.normalisation,
+                orthogonal=asked.orthogonal,
                 trajectory=self._run(asked) if asked.run and not asked.has_principal else None,
             ),
             grid=self._grid(asked),
+            batch_norm=asked.batch_norm,
         )
 
     def check(self, request: SurfaceRequest, *, own: bool) -> None:

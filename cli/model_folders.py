@@ -124,8 +124,9 @@ class TransformersModel(OwnCode):
         network: Any = None
         with self.blamed():
             network = load_transformers(self.path.resolve(), tensors, facts)
-        return network  # noqa: RET504  in the block it would be no return for the type checker
+        return network  # noqa: RET504  a return in the block may not be reached, as the type checker sees it
 
     def _line(self, error: BaseException) -> int | None:
         """None: it is the library's code, and not the user's, that an exception passed."""
         del error
+        return None

@@ -114,12 +114,14 @@ class PlaneSpec(Message):
     """Origin θ* and one or two directions: θ(α, β) = θ* + α δ + β η. `y` is None for a curve.
 
     `trajectory` names the checkpoints of a training run that are projected on the plane; principal directions name their own.
+    `orthogonal` takes η's component along δ off it, once both are scaled (Gram-Schmidt); Li et al. 2018 do not.
     """
 
     x: DirectionSpec
     y: DirectionSpec | None = None
     normalisation: Normalisation = Normalisation()
     trajectory: Trajectory | None = Field(default=None, exclude_if=lambda run: run is None)
+    orthogonal: bool = Field(default=False, exclude_if=lambda chosen: not chosen)
 
     @model_validator(mode="after")
     def _one_run(self) -> PlaneSpec:
@@ -128,6 +130,12 @@ class PlaneSpec(Message):
             raise ValueError("both principal directions must be of the same checkpoints, in the same order")
         if runs and self.trajectory is not None:
             raise ValueError("a plane of principal directions shows their own checkpoints; leave out plane.trajectory")
+        return self
+
+    @model_validator(mode="after")
+    def _two_directions(self) -> PlaneSpec:
+        if self.orthogonal and self.y is None:
+            raise ValueError("a curve has one direction, which nothing can be at right angles to; leave out plane.orthogonal")
         return self
 
     @property

@@ -39,7 +39,10 @@ def test_documents_show_the_help_of_the_command_as_it_is(lossatlas, name):
 
 @pytest.mark.parametrize(
     "name",
-    ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "docs/api.md", "docs/curvature.md", "docs/python.md"],
+    [
+        *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"),
+        *(f"docs/{name}.md" for name in ("api", "curvature", "normalisation", "python")),
+    ],
 )
 def test_links_between_documents_lead_somewhere(name):
     path = ROOT / name

@@ -89,7 +89,7 @@ class Tasks:
             evaluator = self._inputs.evaluator(surface, should_stop)
             measured = time.monotonic()
             tally = evaluator.tally(unit.cells, unit.start, unit.stop, should_stop)
-            macs = len(unit.cells) * (unit.stop - unit.start) * job.macs_per_example
+            macs = len(unit.cells) * job.passes(unit.start, unit.stop) * job.macs_per_example
             self._vitals.measured(macs, time.monotonic() - measured)
             self._store(unit_key(surface, index), encode_unit(unit.cells, tally), should_stop)
         self._announce(Announcement(kind="unit", subject=surface, unit=index, seconds=time.monotonic() - began))
@@ -137,10 +137,11 @@ class Tasks:
         self._announce(Announcement(kind="finishing", subject=surface))
 
     def _own(self, surface: str, whole: Surface) -> dict[str, Any]:
-        """The checkpoint's own loss and accuracy: the surface's where it has the cell (0, 0), else measured."""
+        """The checkpoint's own loss and accuracy: the surface's where it has the cell (0, 0) unchanged, else measured."""
         column = np.flatnonzero(whole.x == 0.0)
         row = np.zeros(1, int) if whole.y is None else np.flatnonzero(whole.y == 0.0)
-        if len(row) and len(column) and whole.state[row[0], column[0]] == MEASURED:
+        fixed = whole.request is None or whole.request.batch_norm == "fixed"
+        if fixed and len(row) and len(column) and whole.state[row[0], column[0]] == MEASURED:
             loss, accuracy = whole.loss[row[0], column[0]], whole.accuracy[row[0], column[0]]
         else:
             evaluator = self._inputs.evaluator(surface)

@@ -170,11 +170,19 @@ def direction(spec: DirectionSpec) -> str:
 def normalisation(plane: PlaneSpec) -> str:
     """How directions are scaled, and what moves."""
     kinds, chosen = {spec.kind for spec in plane.specs.values()}, plane.normalisation
+    angle = "; η at a right angle to δ" if plane.orthogonal else ""
     if kinds == {"file"}:
-        return "as stored in the file"
+        return f"as stored in the file{angle}"
     moved = "; running statistics move too" if chosen.of == "states" else ""
     if not kinds & {"random", "principal", "hessian"}:
-        return f"none{moved}"
+        return f"none{moved}{angle}"
     scale = NORMS[chosen.norm] if "random" in kinds else "to length one"
     ignored = "; biases and batch norm stay" if chosen.ignore == "biasbn" else "; biases and batch norm move too"
-    return f"{scale}{ignored}{moved}"
+    return f"{scale}{ignored}{moved}{angle}"
+
+
+def batch_norm(request: SurfaceRequest) -> str | None:
+    """Which statistics batch norm has at a cell; None where nothing was asked of it."""
+    if request.batch_norm == "fixed":
+        return None
+    return f"re-estimated at every cell over {counted(request.statistics_examples, 'example')}"

@@ -39,10 +39,11 @@ class Jobs(Checkpoints, Datasets):
         accumulation = Accumulation(job)
         first = accumulation.plan.stages[0]
         speed = speed_of(self.workers())
-        first_macs = len(first.rows) * len(first.columns) * first.stop * job.macs_per_example
+        first_macs = len(first.rows) * len(first.columns) * job.passes(0, first.stop) * job.macs_per_example
         return CostEstimate(
             cells=job.request.grid.cells,
             examples=accumulation.plan.stages[-1].stop,
+            forward_passes=job.request.grid.cells * job.passes_per_cell,
             macs=float(accumulation.total_macs),
             seconds=seconds(accumulation.total_macs, speed),
             first_surface_seconds=seconds(first_macs, speed),

@@ -36,6 +36,7 @@ def check_request(request: SurfaceRequest, shapes: Shapes, dataset: DatasetFacts
         InvalidRequest: It cannot; `field` names the part at fault and the text what to change.
     """
     candidate = fit(request.architecture, shapes)
+    _check_batch_norm(request, shapes)
     check_data(request, dataset)
     _check_shape(request.architecture, candidate, dataset)
     _check_size(request.architecture, shapes, dataset)
@@ -103,6 +104,14 @@ def check_companion(architecture: ArchitectureSpec, shapes: Shapes, others: Shap
         )
 
 
+def _check_batch_norm(request: SurfaceRequest, shapes: Shapes) -> None:
+    if request.batch_norm == "reestimated" and not any(name.endswith("running_var") for name in shapes):
+        raise InvalidRequest(
+            f"This {request.architecture.name} has no batch norm, so there is nothing to re-estimate; leave batch_norm fixed.",
+            field="batch_norm",
+        )
+
+
 def _network_shapes(architecture: ArchitectureSpec, shapes: Shapes) -> dict[str, tuple[int, ...]]:
     """Shapes by the network's own names, without batch norm's counters."""
     own = {theirs: ours for ours, theirs in fit(architecture, shapes).renames.items()}
@@ -124,6 +133,12 @@ def _check_examples(request: SurfaceRequest, dataset: DatasetFacts) -> None:
         raise InvalidRequest(
             f"{request.data.examples:,} examples were asked for, but {dataset.title} has {available:,} in its "
             f"{request.data.split} split; ask for at most {available:,}.",
+            field="data.examples",
+        )
+    if request.batch_norm == "reestimated" and (request.data.examples or available) < 2:
+        raise InvalidRequest(
+            "Batch norm's variances are re-estimated over two examples at least, but 1 was asked for; ask for more, or leave "
+            "batch_norm fixed.",
             field="data.examples",
         )
 

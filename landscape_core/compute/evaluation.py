@@ -19,9 +19,10 @@ from torch import Tensor, nn
 
 from landscape_core.catalogue import check_data, check_request, fit, macs_per_example
 from landscape_core.compute.architectures import Perceptron, load
+from landscape_core.compute.batch_norm import BatchNormStatistics
 from landscape_core.compute.datasets import Batches, Examples
 from landscape_core.compute.devices import compute_exactly, is_out_of_memory
-from landscape_core.compute.directions import DirectionArrays, directions_for, moved_tensors
+from landscape_core.compute.directions import DirectionArrays, directions_for, moved_tensors, moving
 from landscape_core.compute.first_layer import FirstLayer, undecided
 from landscape_core.compute.folding import Folding
 from landscape_core.compute.losses import classified_rightly, float64_sums, per_example
@@ -29,7 +30,7 @@ from landscape_core.compute.planes import Plane
 from landscape_core.compute.provenance import about_directions, made_with
 from landscape_core.errors import Cancelled, InvalidRequest, OutOfMemory
 from landscape_core.estimate import chunk_bounds
-from landscape_core.requests import SurfaceRequest
+from landscape_core.requests import BATCH_NORM_EXAMPLES, Grid, SurfaceRequest
 from landscape_core.results import Tally
 
 CONVOLUTION_BATCH, SMALL_BATCH = 64, 256
@@ -79,7 +80,7 @@ class Evaluator:
         self.request, self._facts, self._device = request, examples.facts, torch.device(device)
         module, ours = load(request.architecture, tensors) if own is None else own, own is None
         x, y = directions_for(request, module, direction_arrays)
-        self._floating = [t.is_floating_point() for t in moved_tensors(module, request.plane.normalisation).values()]
+        self._moving = moving(moved_tensors(module, request.plane.normalisation))
         self._about = dict(about or {})
         self._x, self._y = [tensor.numpy() for tensor in x], None if y is None else [tensor.numpy() for tensor in y]
         self._loss, self._batch = per_example(request.loss), _first_batch(request, tensors, examples, module, ours=ours)
@@ -94,8 +95,7 @@ class Evaluator:
             ) from error
         if own is not None:
             self._check_outputs()
-        x_axis, y_axis = request.grid.x, request.grid.y
-        self._alphas, self._betas = x_axis.coordinates, np.zeros(1) if y_axis is None else y_axis.coordinates
+        self._alphas, self._betas = _coordinates(request.grid)
 
     def _prepare(self, module: nn.Module, x: list[Tensor], y: list[Tensor] | None, examples: Examples, *, ours: bool) -> None:
         """Puts examples and network on the device, and makes whatever is made once for all cells."""
@@ -107,6 +107,7 @@ class Evaluator:
         fixed = () if self._first is None else self._first.names
         how = self.request.plane.normalisation
         self._plane = Plane(module, x, y, how, self._device if ours else None, fixed)
+        self._statistics = None if self.request.batch_norm == "fixed" else BatchNormStatistics(module)
         self._folding = Folding(module, self._batches.take(0, 1)[0]) if ours and convolutional else None
         self._network = module if self._folding is None else self._folding.module
 
@@ -152,13 +153,14 @@ class Evaluator:
         sums, squares, correct = np.zeros(n), np.zeros(n), np.zeros(n, np.int64)
         for index, (row, column) in enumerate(cells):
             place = (float(self._alphas[column]), float(self._betas[row]))
+            self._move_to(place, should_stop)
             sums[index], squares[index], correct[index] = self._sums_at(place, start, stop, should_stop)
             if progress is not None:
                 progress((index + 1) / n)
         return Tally(np.full(n, stop - start, np.int64), sums, squares, correct)
 
     def own_loss(self, should_stop: Callable[[], bool] | None = None) -> Tally:
-        """What the checkpoint itself gives over the whole slice: a tally of shape (1,).
+        """What the checkpoint itself gives over the whole slice, with its own statistics: a tally of shape (1,).
 
         Args:
             should_stop: Asked before every batch.
@@ -167,7 +169,11 @@ class Evaluator:
             Cancelled: `should_stop` said so.
             OutOfMemory: The device's memory does not suffice for one example.
         """
-        return self.loss_at((0.0, 0.0), should_stop)
+        self._plane.move_to(0.0, 0.0)
+        if self._statistics is not None:
+            self._statistics.restore()
+        self._refold()
+        return self._over_all(lambda start, stop: self._measured((0.0, 0.0), start, stop), should_stop)
 
     def loss_at(self, place: tuple[float, float], should_stop: Callable[[], bool] | None = None) -> Tally:
         """What the plane gives over the whole slice at any place, on the grid or not: a tally of shape (1,).
@@ -180,7 +186,7 @@ class Evaluator:
             Cancelled: `should_stop` said so.
             OutOfMemory: The device's memory does not suffice for one example.
         """
-        self._move_to(*place)
+        self._move_to(place, should_stop)
         return self._over_all(lambda start, stop: self._measured(place, start, stop), should_stop)
 
     def loss_of(self, module: nn.Module, should_stop: Callable[[], bool] | None = None) -> Tally:
@@ -213,8 +219,9 @@ class Evaluator:
             "batch": self._batch,
             "dataset": self._facts.title,
             "data_sha256": self._batches.sha256(),
+            **({} if self._statistics is None else {"batch_norm_examples": min(self.examples, BATCH_NORM_EXAMPLES)}),
             **self._about,
-            "directions": about_directions(self._x, self._y, self._floating) | self._about.get("directions", {}),
+            "directions": about_directions(self._x, self._y, self._moving) | self._about.get("directions", {}),
         }
 
     def _wanted(self, examples: Examples) -> int:
@@ -225,16 +232,19 @@ class Evaluator:
             return FirstLayer(module, directions, self._batches)
         return None
 
-    def _move_to(self, alpha: float, beta: float) -> None:
-        self._plane.move_to(alpha, beta)
+    def _move_to(self, place: tuple[float, float], should_stop: Callable[[], bool] | None) -> None:
+        self._plane.move_to(*place)
+        self._reestimate(should_stop)
+        self._refold()
+
+    def _refold(self) -> None:
         if self._folding is not None:
             self._folding.refold()
 
     def _sums_at(
         self, place: tuple[float, float], start: int, stop: int, should_stop: Callable[[], bool] | None
     ) -> tuple[float, float, int]:
-        """Σ loss, Σ loss², how many right: of the examples start … stop, at the place (α, β)."""
-        self._move_to(*place)
+        """Σ loss, Σ loss², how many right: of the examples start … stop, at the place (α, β) where the network stands."""
         return self._sums(lambda first, last: self._measured(place, first, last), start, stop, should_stop)
 
     def _over_all(self, measured: _Measured, should_stop: Callable[[], bool] | None) -> Tally:
@@ -266,6 +276,24 @@ class Evaluator:
             right.append(correct)
             position = end
         return *float64_sums(losses), int(torch.cat(right).sum())
+
+    def _reestimate(self, should_stop: Callable[[], bool] | None) -> None:
+        """Gives the moved network's batch norm statistics of its own, if the request says so."""
+        if self._statistics is None:
+            return
+        if should_stop is not None and should_stop():
+            raise Cancelled("The computation was cancelled.")
+        count = min(self.examples, BATCH_NORM_EXAMPLES)
+        try:
+            x, _ = self._batches.take(0, count)
+            self._statistics.reestimate(lambda: self._plane.module(x))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise OutOfMemory(
+                f"The memory of {self._device} does not suffice to re-estimate batch norm over {count} examples in one batch; "
+                "choose batch_norm fixed, or a device with more memory."
+            ) from error
 
     @torch.inference_mode()
     def _measured(
@@ -325,6 +353,11 @@ def _first_batch(
 def _sequences(tokens: int, vocabulary: int) -> int:
     """How many sequences of so many tokens a language model gets at a time."""
     return max(1, min(SEQUENCES_TOKENS // tokens, LOGITS_BYTES // (4 * tokens * vocabulary)))
+
+
+def _coordinates(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """Of the columns and of the rows; a curve has the row 0."""
+    return grid.x.coordinates, np.zeros(1) if grid.y is None else grid.y.coordinates
 
 
 def _batch_size(macs: int) -> int:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from landscape_core.compute.devices import is_out_of_memory
 from landscape_core.compute.losses import classified_rightly, float64_sums
+from landscape_core.compute.own_batch_norm import OwnReestimation
 from landscape_core.compute.own_batches import OwnBatch, OwnBatches, outputs_for
 from landscape_core.compute.planes import Plane
 from landscape_core.compute.provenance import own_values
@@ -68,13 +69,28 @@ class Measure:
         batches: OwnBatches,
         plane: Plane,
         reset: Callable[[], None],
+        reestimate: OwnReestimation | None = None,
     ) -> None:
         self._module, self._loss_fn, self._batches, self._plane, self._reset = module, loss_fn, batches, plane, reset
+        self._reestimate = reestimate
+
+    def provenance(self) -> dict[str, Any]:
+        """From what it is measured. JSON-able."""
+        about = {} if self._reestimate is None else {"batch_norm_examples": self._reestimate.examples}
+        return {"batches": self._batches.where, **about}
+
+    def own(self) -> Sums:
+        """Sums over all examples for the network as it was given, with its own statistics."""
+        self._reset()
+        self._plane.move_to(0.0, 0.0)
+        return self._sums()
 
     def at(self, alpha: float, beta: float) -> Sums:
         """Sums over all examples at θ* + α δ + β η; does not depend on where the network was before."""
         self._reset()
         self._plane.move_to(alpha, beta)
+        if self._reestimate is not None:
+            self._reestimate()
         return self._sums()
 
     def cell(self, grid: Grid, cell: tuple[int, int]) -> Sums:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import chain, product
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,15 +18,16 @@ from torch import nn
 
 from landscape_core.compute.borrowing import borrowed, check_borrowable, unwrapped
 from landscape_core.compute.devices import choose_device
+from landscape_core.compute.own_batch_norm import OwnReestimation, check_batch_norm
 from landscape_core.compute.own_batches import OwnBatches
-from landscape_core.compute.own_measure import Measure, Sums, check_loss, check_same
+from landscape_core.compute.own_measure import Measure, check_loss, check_same
 from landscape_core.compute.own_planes import asked_plane
 from landscape_core.compute.own_runs import own_run, resumed
 from landscape_core.compute.planes import Plane
-from landscape_core.compute.provenance import made_with
+from landscape_core.compute.provenance import about_model, made_with
 from landscape_core.estimate import surface_over
 from landscape_core.refinement import refined_grids
-from landscape_core.requests import Grid, PlaneSpec
+from landscape_core.requests import BatchNorm, Grid, PlaneSpec
 from landscape_core.results import Surface, Tally
 from landscape_core.resuming import HalfDone
 
@@ -45,6 +45,7 @@ def landscape(
     *,
     plane: PlaneSpec | Mapping[str, Any] | Sequence[Any] | None = None,
     grid: Grid | Mapping[str, Any] | str | None = None,
+    batch_norm: BatchNorm = "fixed",
     device: str | torch.device | None = None,
     eval_mode: bool = True,
     check_deterministic: bool = True,
@@ -76,6 +77,8 @@ def landscape(
             parameter's own precision.
         grid: A `Grid`, its JSON form, or as in "-1:1:25x-1:1:25", or "-1:1:25" for a curve. Not given: 25 points an axis on
             [-1, 1].
+        batch_norm: `fixed`, or `reestimated`: at every cell batch norm gets the statistics of the moved network over the first
+            512 examples, in one batch (`compute.batch_norm`); the inputs of the batches must then be of one shape.
         device: A PyTorch device, or "auto" for a GPU if there is one; None leaves the model where it is.
         eval_mode: Whether the model is put into evaluation mode; else every module stays in the mode that it is in.
         check_deterministic: Whether the network itself is evaluated twice first, to refuse a loss that is not the same twice.
@@ -110,16 +113,22 @@ def landscape(
     check_borrowable(module)
     check_loss(loss_fn)
     half = None if resume is None else HalfDone(replace(resume, request=None))
-    asked, about = asked_plane(plane, half.grid if half and grid is None else grid, module), _about(module, loss_fn)
+    asked, about = asked_plane(plane, half.grid if half and grid is None else grid, module), about_model(module, loss_fn)
+    check_batch_norm(batch_norm, asked, eval_mode=eval_mode)
     where = None if device is None else torch.device(choose_device(str(device)))
     with borrowed(module, where, evaluating=eval_mode) as reset_buffers:
         data = OwnBatches(batches, home := where or next(module.parameters()).device)
-        measure = Measure(module, loss_fn, data, Plane(module, asked.x, asked.y, asked.normalisation, None), reset_buffers)
-        own = measure.at(0.0, 0.0)
+        statistics = OwnReestimation(module, data) if batch_norm == "reestimated" else None
+        moved = Plane(module, asked.x, asked.y, asked.normalisation, None)
+        measure = Measure(module, loss_fn, data, moved, reset_buffers, statistics)
+        own = measure.own()
         if check_deterministic:
-            check_same(own, measure.at(0.0, 0.0))
+            check_same(own, measure.own())
         provenance = {
-            **_provenance(home, about, own, data),
+            **made_with(home),
+            **about,
+            **own.provenance(),
+            **measure.provenance(),
             **asked.provenance(),
             "started": began.isoformat(timespec="seconds"),
         }
@@ -131,10 +140,6 @@ def landscape(
                 surface = replace(stage, provenance={**provenance, **told, **run, **seconds})
                 show(surface)
     return surface
-
-
-def _provenance(device: torch.device, about: Mapping[str, Any], own: Sums, data: OwnBatches) -> dict[str, Any]:
-    return {**made_with(device), **about, **own.provenance(), "batches": data.where}
 
 
 @contextmanager
@@ -188,22 +193,6 @@ def _stages(
         surface = surface_over(alphas[list(columns)], y, Tally(examples[part], losses[part], squares[part], right))
         surface = replace(surface, accuracy=np.where(known, surface.accuracy, np.nan))
         yield surface if half is None else half.laid_over(surface, kept, part)
-
-
-def _about(module: nn.Module, loss_fn: Any) -> dict[str, Any]:
-    """What is to be computed: the model and the values that it holds, the loss."""
-    digest = hashlib.sha256()
-    for name, tensor in chain(module.named_parameters(), module.named_buffers()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    named = loss_fn if hasattr(loss_fn, "__qualname__") else type(loss_fn)
-    return {
-        "source": "landscape_core.landscape",
-        "model": f"{type(module).__module__}.{type(module).__qualname__}",
-        "model_sha256": digest.hexdigest(),
-        "parameters": sum(p.numel() for p in module.parameters()),
-        "loss": f"{named.__module__}.{named.__qualname__}",
-    }
 
 
 def _told(progress: bool | Callable[[float], None]) -> Callable[[float], None]:

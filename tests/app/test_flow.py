@@ -61,6 +61,7 @@ def test_from_upload_to_share(working_site, mlp_bytes, request_for, wait_until):
     body = request_for(checkpoint, 15, 200, architecture={"name": "infer"})
     cost = site.http.post("/surfaces/estimate", json=body).json()
     assert (cost["cells"], cost["examples"], cost["macs"]) == (225, 200, 225 * 200 * (784 * 16 + 160))
+    assert cost["forward_passes"] == 225 * 200
     answer = site.http.post("/surfaces", json=body)
     assert answer.status_code == 202
     surface = answer.json()["id"]

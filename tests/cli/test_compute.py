@@ -310,3 +310,22 @@ def test_the_directions_of_most_and_least_curvature(tmp_path, digits):
     assert about["x_eigenvalue"] > 0 > about["y_eigenvalue"]
     assert about["cosine"] == pytest.approx(0, abs=1e-3)
     assert (loss[1, 0] + loss[1, 2] - 2 * loss[1, 1]) / 0.01**2 == pytest.approx(about["x_eigenvalue"], rel=0.02)
+
+
+def test_batch_norm_is_re_estimated_on_a_plane_at_right_angles(tmp_path):
+    random = np.random.default_rng(2)
+    shapes = {"conv.weight": (4, 1, 3, 3), "conv.bias": (4,), "fc.weight": (10, 4 * 13 * 13), "fc.bias": (10,)}
+    tensors = {name: random.normal(0, 0.2, shape).astype(np.float32) for name, shape in shapes.items()}
+    tensors |= {f"bn.{part}": random.uniform(0.5, 1.5, 4).astype(np.float32) for part in ("weight", "bias", "running_var")}
+    save_file(tensors | {"bn.running_mean": np.zeros(4, np.float32)}, tmp_path / "net.safetensors")
+    out, words = tmp_path / "a.npz", ("--dataset", "fashion-mnist-sample", "--examples", 60, "--grid", "-1:1:3x-1:1:3")
+    run = lossatlas(
+        *("compute", tmp_path / "net.safetensors", *words, "--norm", "weight", "--orthogonal"),
+        *("--batch-norm", "reestimated", "--out", out),
+    )
+    assert run.returncode == 0, run.stderr
+    surface = formats.load(out)
+    assert (surface.request.plane.orthogonal, surface.request.batch_norm) == (True, "reestimated")
+    assert surface.provenance["batch_norm_examples"] == 60
+    assert abs(surface.provenance["directions"]["cosine"]) < 1e-7
+    assert surface.loss[1, 1] != pytest.approx(surface.provenance["own_loss"], rel=1e-3)

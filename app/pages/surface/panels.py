@@ -80,6 +80,7 @@ def question(surface: SurfaceInfo, titles: Mapping[str, str]) -> Component:
         fact("Loss", words.LOSSES[request.loss]),
         fact("Directions", words.directions(request.plane)),
         fact("Normalisation", words.normalisation(request.plane)),
+        fact("Batch norm", statistics) if (statistics := words.batch_norm(request)) else None,
         fact("α", words.axis(request.grid.x)),
         fact("β", words.axis(y)) if y else None,
     )
