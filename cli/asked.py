@@ -36,6 +36,7 @@ class Asked:
         x: First direction; a path is that of a direction file.
         y: Second direction; None for a curve.
         run: The checkpoints of the training run that is projected on the plane, in its order.
+        curvature: Over how many examples the eigenvalues at every cell are measured; None for none.
         out: Where the answer goes; None for nowhere.
     """
 
@@ -52,6 +53,7 @@ class Asked:
     run: tuple[Path, ...]
     normalisation: Normalisation
     grid: Grid
+    curvature: int | None
     out: Path | None
 
     @classmethod
@@ -83,6 +85,7 @@ class Asked:
             run=typed["checkpoints"],
             normalisation=Normalisation(norm=typed["norm"], ignore=typed["ignore"], of=typed["of"]),
             grid=parse_grid(_DEFAULT_GRIDS[curve] if typed["grid"] is None else typed["grid"], curve=curve),
+            curvature=typed["curvature"],
             out=typed["out"],
         )
         asked.check_run()

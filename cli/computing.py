@@ -91,6 +91,12 @@ class _WithManyFiles(click.Command):
 @click.option("--ignore", type=click.Choice(["biasbn", "none"]), default="biasbn", show_default=True, help="What stays.")
 @click.option("--of", type=click.Choice(["weights", "states"]), default="weights", show_default=True, help="What moves.")
 @click.option("--grid", metavar="GRID", help="As in -1:1:51x-1:1:51, or -1:1:51 with --curve; these are the defaults.")
+@click.option(
+    "--curvature",
+    type=click.IntRange(1, 100_000_000),
+    metavar="N",
+    help="Also the Hessian's extreme eigenvalues at every cell, over the first N examples: as long as 200 evaluations of them.",
+)
 @click.option("--budget", default="exact", callback=_only_exact, hidden=True, expose_value=False)
 @click.option(
     "--out",

@@ -18,6 +18,7 @@ from landscape_core.errors import CheckpointRejected, DirectionsRejected, Invali
 from landscape_core.reading import DirectionsContents, inspect_in_child, read_canonical, read_directions
 from landscape_core.requests import (
     ArchitectureSpec,
+    CurvatureSpec,
     DataSlice,
     DirectionSpec,
     FileDirection,
@@ -118,6 +119,7 @@ class Material:
                 trajectory=self._run(asked) if asked.run and not asked.has_principal else None,
             ),
             grid=asked.grid,
+            curvature=None if asked.curvature is None else CurvatureSpec(examples=asked.curvature),
         )
 
     def check(self, request: SurfaceRequest, *, own: bool) -> None:

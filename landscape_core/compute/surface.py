@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
 from torch import nn
 
+from landscape_core.compute.architectures import load
 from landscape_core.compute.datasets import Examples
 from landscape_core.compute.derivation import CheckpointReader, derive
 from landscape_core.compute.directions import DirectionArrays
 from landscape_core.compute.evaluation import Evaluator
+from landscape_core.compute.plane_curvature import PASSES, PlaneCurvature
 from landscape_core.compute.provenance import own_values
 from landscape_core.estimate import chunk_bounds, surface_from_tally
 from landscape_core.requests import SurfaceRequest
@@ -63,18 +66,31 @@ def compute_surface(
     rows, columns = request.grid.shape
     cells = [(row, column) for row in range(rows) for column in range(columns)]
     total = Tally.zeros(len(cells))
+    tallied = _tallied_share(request, evaluator.examples)
     for start, stop in chunk_bounds(evaluator.examples):
-        step = _share_of(progress, start / evaluator.examples, stop / evaluator.examples)
+        step = _share_of(progress, tallied * start / evaluator.examples, tallied * stop / evaluator.examples)
         total += evaluator.tally(cells, start, stop, should_stop, step)
     centre = evaluator.own_loss(should_stop)
+    quantities, curved = {}, {}
+    if request.curvature is not None:
+        module, where = (load(request.architecture, tensors) if own is None else own), device or "cpu"
+        measure = PlaneCurvature(request, module, examples, evaluator.directions(), where, should_stop, own=own is not None)
+        quantities, curved = measure.everywhere(_share_of(progress, tallied, 1.0)), measure.provenance()
     provenance = {
         **evaluator.provenance(),
+        **({"curvature": curved} if curved else {}),
         **own_values(centre.loss_sum[0] / centre.examples[0], 100.0 * int(centre.correct[0]) / int(centre.examples[0])),
         "started": began.isoformat(timespec="seconds"),
         "seconds": round(time.monotonic() - started, 3),
     }
     grid = Tally(*(part.reshape(rows, columns) for part in (total.examples, total.loss_sum, total.loss_sq, total.correct)))
-    return surface_from_tally(request, grid, provenance)
+    return replace(surface_from_tally(request, grid, provenance), quantities=quantities)
+
+
+def _tallied_share(request: SurfaceRequest, examples: int) -> float:
+    """The share of the work that the losses are, where eigenvalues are measured too."""
+    more = 0 if request.curvature is None else PASSES * min(request.curvature.examples, examples)
+    return examples / (examples + more)
 
 
 def _share_of(progress: Callable[[float], None] | None, start: float, stop: float) -> Callable[[float], None] | None:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
+from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
 from safetensors.numpy import save_file
 from torch.nn import functional
 
+from landscape_core import formats
+from landscape_core.requests import CurvatureSpec
 from tests.cli.running import lossatlas, mlp_tensors, save_mlp
 
 SMALL = (784, 3, 10)
@@ -95,3 +101,25 @@ def test_a_network_that_is_not_finite(tmp_path):
     assert run.returncode == 2
     assert "not finite at this checkpoint, so its Hessian has no eigenvalues" in run.stderr
     assert not (tmp_path / "a.json").exists()
+
+
+def test_eigenvalues_at_every_cell(tmp_path):
+    """The page's own command on a smaller grid; the cell θ* has the eigenvalues of `lossatlas curvature` there."""
+    page = (Path(__file__).parents[2] / "docs" / "curvature.md").read_text()
+    (line,) = re.findall(r"^```sh\n(.*?)\n```$", page, re.DOTALL | re.MULTILINE)
+    words = shlex.split(line.replace("5x-1:1:5", "3x0:0:1").replace("500", "40").replace("64", "30"))[1:]
+    save_mlp(tmp_path / "net.safetensors", widths=SMALL)
+    run = lossatlas(*words, folder=tmp_path)
+    assert run.returncode == 0, run.stderr
+    surface = formats.load(tmp_path / "curved.npz")
+    assert surface.request is not None
+    assert surface.request.curvature == CurvatureSpec(examples=30)
+    assert (surface.examples == 40).all()
+    words = ("net.safetensors", "--dataset", "fashion-mnist-sample", "--examples", 30, "--top", 1, *CHEAP, "--out", "a.json")
+    assert lossatlas("curvature", *words, folder=tmp_path).returncode == 0
+    told = json.loads((tmp_path / "a.json").read_text())
+    assert surface.quantities["max_eig"][0, 1] == pytest.approx(told["largest"][0], rel=1e-3)
+    assert surface.quantities["min_eig"][0, 1] == pytest.approx(told["smallest"][0], rel=2e-2)
+    assert lossatlas("convert", "curved.npz", "curved.h5", folder=tmp_path).returncode == 0
+    with h5py.File(tmp_path / "curved.h5") as file:
+        assert file["max_eig"][:].ravel().tolist() == surface.quantities["max_eig"].ravel().tolist()
