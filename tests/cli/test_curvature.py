@@ -15,8 +15,9 @@ from safetensors.numpy import save_file
 from torch.nn import functional
 
 from landscape_core import formats
+from landscape_core.quantities import values
 from landscape_core.requests import CurvatureSpec
-from tests.cli.running import lossatlas, mlp_tensors, save_mlp
+from tests.cli.running import REFERENCE, lossatlas, mlp_tensors, needs_reference, save_mlp
 
 SMALL = (784, 3, 10)
 CHEAP = ("--trace-probes", 8, "--density-probes", 1, "--steps", 8)
@@ -123,3 +124,18 @@ def test_eigenvalues_at_every_cell(tmp_path):
     assert lossatlas("convert", "curved.npz", "curved.h5", folder=tmp_path).returncode == 0
     with h5py.File(tmp_path / "curved.h5") as file:
         assert file["max_eig"][:].ravel().tolist() == surface.quantities["max_eig"].ravel().tolist()
+
+
+@pytest.mark.slow
+@needs_reference[0]
+@needs_reference[1]
+def test_the_papers_networks_are_convex_with_shortcuts_and_chaotic_without(tmp_path):
+    """Li et al. 2018, figure 7, away from the minimum: |λmin/λmax| stays small with shortcuts, and is near one without."""
+    shares = {}
+    for name in ("resnet56", "resnet56_noshort"):
+        words = ("--dataset", REFERENCE / "cifar10/train_20000.npz", "--preprocessing", "cifar10-li2018", "--examples", 8)
+        words = ("--architecture", name, *words, "--curve", "--grid", "0.8:0.8:1", "--curvature", 8, "--out", f"{name}.npz")
+        run = lossatlas("compute", REFERENCE / f"paper_checkpoints/{name}.t7", *words, folder=tmp_path)
+        assert run.returncode == 0, run.stderr
+        shares[name] = values(formats.load(tmp_path / f"{name}.npz"), "negative_curvature").item()
+    assert 0 < shares["resnet56"] < 0.3 < shares["resnet56_noshort"]
