@@ -43,6 +43,7 @@ class Asked:
         run: The checkpoints of the training run that is projected on the plane, in its order.
         grid: None to take that of the half-done surface.
         resume: A half-done surface that is completed.
+        curvature: Over how many examples the eigenvalues at every cell are measured; None for none.
         out: Where the answer goes; None for nowhere.
     """
 
@@ -62,6 +63,7 @@ class Asked:
     batch_norm: BatchNorm
     grid: Grid | None
     resume: Path | None
+    curvature: int | None
     out: Path | None
 
     @classmethod
@@ -91,6 +93,7 @@ class Asked:
             batch_norm=typed["batch_norm"],
             grid=_grid(typed["grid"], curve=curve, resumed=typed["resume"] is not None),
             resume=typed["resume"],
+            curvature=typed["curvature"],
             out=typed["out"],
         )
         asked.check_run()

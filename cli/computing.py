@@ -107,6 +107,12 @@ class _WithManyFiles(click.Command):
     metavar="HALF.h5",
     help="A half-done surface file: its grid is taken, its cells are kept, only what is not there is computed.",
 )
+@click.option(
+    "--curvature",
+    type=click.IntRange(1, 100_000_000),
+    metavar="N",
+    help="Also the Hessian's extreme eigenvalues at every cell, over the first N examples: as long as 200 evaluations of them.",
+)
 @click.option("--budget", default="exact", callback=_only_exact, hidden=True, expose_value=False)
 @click.option(
     "--out",

@@ -80,8 +80,7 @@ _USUAL = CurvatureOptions()
     help="Products with the Hessian for each of these.",
 )
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help=".json, the numbers, or .png, a picture.")
-@click.pass_context
-def curvature(context: click.Context, **typed: Any) -> None:
+def curvature(**typed: Any) -> None:
     """Measure the curvature of the loss at the checkpoint FILE: eigenvalues of both ends of its Hessian, trace, density.
 
     It is of the mean loss over the examples, in evaluation mode. Each product with the Hessian takes as long as some five
@@ -90,7 +89,7 @@ def curvature(context: click.Context, **typed: Any) -> None:
     _check_suffix(typed["out"])
     names = [option.name for option in dataclasses.fields(CurvatureOptions)]
     options = CurvatureOptions(**{name: typed.pop(name) for name in names})
-    asked = Asked.typed(**_as_surface(context, typed))
+    asked = Asked.typed(**_as_surface(typed))
     with stopped_by_sigterm(), tempfile.TemporaryDirectory(prefix="lossatlas-") as folder:
         found = _measured(asked, options, Path(folder))
         if asked.out is not None:
@@ -109,10 +108,9 @@ def _check_suffix(out: Path | None) -> None:
         raise InvalidRequest(f"--out takes a file that ends in {' or '.join(REPORT_SUFFIXES)}, not {named!r}.", field="out")
 
 
-def _as_surface(context: click.Context, typed: dict[str, Any]) -> dict[str, Any]:
+def _as_surface(typed: dict[str, Any]) -> dict[str, Any]:
     """All options of `compute`: those that were typed, its defaults, and the one cell θ* along an eigenvector or anything."""
-    rest = [option for option in compute.params if option.name not in {*typed, "out"}]
-    usual = {str(option.name): option.process_value(context, option.get_default(context)) for option in rest}
+    usual = compute.make_context("compute", [f"--dataset={typed['dataset']}", "--out=.", "--", str(typed["file"])]).params
     own = ".py" in typed["architecture"] or typed["architecture"].partition(":")[0] in LIBRARIES
     return {**usual, **typed, "curve": True, "x": "random:0" if own else "hessian:1", "y": None, "grid": "0:0:1"}
 

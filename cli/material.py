@@ -19,6 +19,7 @@ from landscape_core.errors import CheckpointRejected, DirectionsRejected, Invali
 from landscape_core.reading import DirectionsContents, inspect_in_child, read_canonical, read_directions
 from landscape_core.requests import (
     ArchitectureSpec,
+    CurvatureSpec,
     DataSlice,
     DirectionSpec,
     FileDirection,
@@ -130,6 +131,7 @@ class Material:
             ),
             grid=self._grid(asked),
             batch_norm=asked.batch_norm,
+            curvature=None if asked.curvature is None else CurvatureSpec(examples=asked.curvature),
         )
 
     def check(self, request: SurfaceRequest, *, own: bool) -> None:

@@ -35,6 +35,7 @@ __all__ = [
     "ArchitectureSpec",
     "Axis",
     "BatchNorm",
+    "CurvatureSpec",
     "DataSlice",
     "DirectionSpec",
     "FileDirection",
@@ -167,6 +168,16 @@ class Grid(Message):
         return self.shape[0] * self.shape[1]
 
 
+class CurvatureSpec(Message):
+    """The largest and the smallest eigenvalue of the Hessian at every cell (Li et al. 2018, section 6).
+
+    It is the Hessian of the mean loss over the first `examples` of the request's examples, by the parameters that
+    `plane.normalisation.ignore` leaves, in evaluation mode. Each cell takes about as long as 200 evaluations of them.
+    """
+
+    examples: int = Field(default=256, ge=1, le=100_000_000)
+
+
 class SurfaceRequest(Message):
     """One question about a loss landscape; the same question has the same digest.
 
@@ -183,6 +194,7 @@ class SurfaceRequest(Message):
     grid: Grid
     budget: Literal["exact"] = "exact"
     batch_norm: BatchNorm = Field(default="fixed", exclude_if=lambda how: how == "fixed")
+    curvature: CurvatureSpec | None = Field(default=None, exclude_if=lambda spec: spec is None)
 
     @model_validator(mode="after")
     def _curve_or_surface(self) -> SurfaceRequest:
@@ -192,6 +204,10 @@ class SurfaceRequest(Message):
 
     @model_validator(mode="after")
     def _statistics_of_one_kind(self) -> SurfaceRequest:
+        if self.batch_norm == "reestimated" and self.curvature is not None:
+            raise ValueError(
+                "eigenvalues are of the network with fixed statistics; choose batch_norm fixed, or leave out curvature"
+            )
         if self.batch_norm == "reestimated" and self.plane.normalisation.of == "states":
             raise ValueError(
                 "re-estimated statistics take the place of moved ones; choose normalisation.of weights, or batch_norm fixed"

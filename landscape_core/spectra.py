@@ -132,8 +132,8 @@ class Curvature:
                 f"{'Parameters':22}{self.parameters:,}",
                 *listed,
                 f"{'|λmin/λmax|':22}{self.negative_share:.4g}{sign}",
-                f"{'Trace':22}{trace.value:.6g} ± {trace.stderr:.2g} ({trace.probes:,} probes)",
-                f"{'Density':22}{spread.probes:,} probes of {spread.steps:,} steps, broadened by {spread.width:.2g}",
+                f"{'Trace':22}{trace.value:.6g} ± {trace.stderr:.2g} ({_count(trace.probes, 'probe')})",
+                f"{'Density':22}{_count(spread.probes, 'probe')} of {spread.steps:,} steps, broadened by {spread.width:.2g}",
                 f"{'Products':22}{self.products:,} with the Hessian",
             ]
         )
@@ -165,6 +165,10 @@ class Curvature:
             named, forms = path.suffix or "a file without a suffix", " or ".join(REPORT_SUFFIXES)
             raise InvalidRequest(f"A curvature is written as {forms}, not as {named!r}.", field="out")
         write_atomically(path, content, private=False)
+
+
+def _count(number: int, of: str) -> str:
+    return f"{number:,} {of}{'' if number == 1 else 's'}"
 
 
 def _plain(value: Any) -> Any:

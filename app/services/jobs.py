@@ -12,6 +12,7 @@ from app.services.checkpoints import Checkpoints
 from app.services.datasets import Datasets
 from app.services.progress import seconds, speed_of
 from landscape_core import catalogue
+from landscape_core.errors import InvalidRequest
 from landscape_core.requests import SurfaceRequest
 from worker.blobs import job_key
 from worker.job import SurfaceJob
@@ -55,6 +56,7 @@ class Jobs(Checkpoints, Datasets):
         Raises:
             InvalidRequest: It is not computable.
         """
+        _check_curvature(request)
         row, report = self.checkpoint_report(request.checkpoint)
         architecture = request.architecture
         if architecture.name == INFER:
@@ -93,3 +95,13 @@ class Jobs(Checkpoints, Datasets):
             except ValidationError:
                 self.blobs.put(job_key(job.surface), text)
         return job
+
+
+def _check_curvature(request: SurfaceRequest) -> None:
+    """Passes when no eigenvalues are asked for: a cell takes as long as a whole surface of losses, and units are of losses."""
+    if request.curvature is not None:
+        raise InvalidRequest(
+            "A server does not measure eigenvalues at the cells; compute the surface on your machine with lossatlas compute "
+            f"--curvature {request.curvature.examples} --out surface.npz, then send it with lossatlas push surface.npz.",
+            field="curvature",
+        )

@@ -53,7 +53,7 @@ def check_request(request: SurfaceRequest, shapes: Shapes, dataset: DatasetFacts
             "outputs; choose the data set that the network was trained on.",
             field="data.dataset",
         )
-    _check_memory(request.plane, sum(math.prod(shape) for shape in shapes.values()))
+    _check_memory(request, sum(math.prod(shape) for shape in shapes.values()))
 
 
 def check_data(request: SurfaceRequest, dataset: DatasetFacts) -> None:
@@ -257,8 +257,9 @@ def check_plane(plane: PlaneSpec, checkpoint: str = "") -> None:
         )
 
 
-def _check_memory(plane: PlaneSpec, parameters: int) -> None:
-    """What directions are made from has to fit into a worker's memory."""
+def _check_memory(request: SurfaceRequest, parameters: int) -> None:
+    """What directions and eigenvalues are made from has to fit into a worker's memory."""
+    plane = request.plane
     values = (len({*plane.run}) + 1) * parameters
     if plane.run and values > MAX_RUN_VALUES:
         raise InvalidRequest(
@@ -273,6 +274,12 @@ def _check_memory(plane: PlaneSpec, parameters: int) -> None:
                 f"this one has {parameters:,}; choose other directions.",
                 field=f"plane.{axis}.index",
             )
+    if request.curvature is not None and parameters > MAX_HESSIAN_PARAMETERS:
+        raise InvalidRequest(
+            f"Eigenvalues of the Hessian are measured for networks of at most {MAX_HESSIAN_PARAMETERS:,} parameters, but this "
+            f"one has {parameters:,}; ask for the surface without them.",
+            field="curvature",
+        )
 
 
 def _channels(count: int) -> str:

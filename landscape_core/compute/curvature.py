@@ -66,7 +66,7 @@ class Hessian(MeanLossHessian):
             self._batches = Batches(examples, data, torch.device(device), flat=flat, channels_last=not own)
             self.module = copy.deepcopy(module).to(device).eval().requires_grad_(requires_grad=False)
             """The network that is differentiated; what moves it in place moves the Hessian."""
-            self._moved = {name: tensor.detach().numpy() for name, tensor in moved_tensors(module, how).items()}
+            self._moved = {name: tensor.detach().cpu().numpy() for name, tensor in moved_tensors(module, how).items()}
         varied = varied_parameters(self.module, how)
         super().__init__({name: parameter.requires_grad_() for name, parameter in varied.items()})
         tokens = examples.facts.decisions

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,10 +12,12 @@ import numpy as np
 from jaxtyping import Bool
 from torch import nn
 
+from landscape_core.compute.architectures import load
 from landscape_core.compute.datasets import Examples
 from landscape_core.compute.derivation import CheckpointReader, derive
 from landscape_core.compute.directions import DirectionArrays
 from landscape_core.compute.evaluation import Evaluator
+from landscape_core.compute.plane_curvature import PASSES, PlaneCurvature
 from landscape_core.compute.provenance import own_values
 from landscape_core.compute.run_losses import with_losses
 from landscape_core.estimate import chunk_bounds, surface_from_tally
@@ -70,10 +73,17 @@ def compute_surface(
     evaluator = Evaluator(request, tensors, examples, direction_arrays, device or "cpu", threads, own, about)
     kept = _kept(resume, request, evaluator.examples)
     checked = [] if resume is None else _checked(resume, kept, evaluator, should_stop)
-    grid = _tally(evaluator, ~kept, progress, should_stop)
+    tallied = _tallied_share(request, evaluator.examples)
+    grid = _tally(evaluator, ~kept, _share_of(progress, 0.0, tallied), should_stop)
     centre = evaluator.own_loss(should_stop)
+    quantities, curved = {}, {}
+    if request.curvature is not None:
+        module, where = (load(request.architecture, tensors) if own is None else own), device or "cpu"
+        measure = PlaneCurvature(request, module, examples, evaluator.directions(), where, should_stop, own=own is not None)
+        quantities, curved = measure.everywhere(_share_of(progress, tallied, 1.0)), {"curvature": measure.provenance()}
     provenance = {
         **evaluator.provenance(),
+        **curved,
         **own_values(
             centre.loss_sum[0] / centre.examples[0],
             100.0 * int(centre.correct[0]) / (int(centre.examples[0]) * evaluator.decisions),
@@ -84,7 +94,9 @@ def compute_surface(
         provenance["trajectory"] = with_losses(about["trajectory"], evaluator, checkpoints, should_stop)
     provenance["seconds"] = round(time.monotonic() - started, 3)
     surface = surface_from_tally(request, grid, provenance, evaluator.decisions)
-    return surface if resume is None else resume.completed(surface, kept, checked)
+    if resume is not None:
+        surface = resume.completed(surface, kept, checked)
+    return replace(surface, quantities=surface.quantities | quantities)
 
 
 def _kept(resume: HalfDone | None, request: SurfaceRequest, examples: int) -> Bool[np.ndarray, "rows nx"]:
@@ -125,6 +137,12 @@ def _tally(
     for name in ("examples", "loss_sum", "loss_sq", "correct"):
         getattr(grid, name)[wanted] = getattr(total, name)
     return grid
+
+
+def _tallied_share(request: SurfaceRequest, examples: int) -> float:
+    """The share of the work that the losses are, where eigenvalues are measured too."""
+    more = 0 if request.curvature is None else PASSES * min(request.curvature.examples, examples)
+    return examples / (examples + more)
 
 
 def _share_of(progress: Callable[[float], None] | None, start: float, stop: float) -> Callable[[float], None] | None:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
+from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
 from safetensors.numpy import save_file
 from torch.nn import functional
 
-from tests.cli.running import lossatlas, mlp_tensors, save_mlp
+from landscape_core import formats
+from landscape_core.quantities import values
+from landscape_core.requests import CurvatureSpec
+from tests.cli.running import REFERENCE, lossatlas, mlp_tensors, needs_reference, save_mlp
 
 SMALL = (784, 3, 10)
 CHEAP = ("--trace-probes", 8, "--density-probes", 1, "--steps", 8)
@@ -95,3 +102,40 @@ def test_a_network_that_is_not_finite(tmp_path):
     assert run.returncode == 2
     assert "not finite at this checkpoint, so its Hessian has no eigenvalues" in run.stderr
     assert not (tmp_path / "a.json").exists()
+
+
+def test_eigenvalues_at_every_cell(tmp_path):
+    """The page's own command on a smaller grid; the cell θ* has the eigenvalues of `lossatlas curvature` there."""
+    page = (Path(__file__).parents[2] / "docs" / "curvature.md").read_text()
+    (line,) = re.findall(r"^```sh\n(.*?)\n```$", page, re.DOTALL | re.MULTILINE)
+    words = shlex.split(line.replace("5x-1:1:5", "3x0:0:1").replace("500", "40").replace("64", "30"))[1:]
+    save_mlp(tmp_path / "net.safetensors", widths=SMALL)
+    run = lossatlas(*words, folder=tmp_path)
+    assert run.returncode == 0, run.stderr
+    surface = formats.load(tmp_path / "curved.npz")
+    assert surface.request is not None
+    assert surface.request.curvature == CurvatureSpec(examples=30)
+    assert (surface.examples == 40).all()
+    words = ("net.safetensors", "--dataset", "fashion-mnist-sample", "--examples", 30, "--top", 1, *CHEAP, "--out", "a.json")
+    assert lossatlas("curvature", *words, folder=tmp_path).returncode == 0
+    told = json.loads((tmp_path / "a.json").read_text())
+    assert surface.quantities["max_eig"][0, 1] == pytest.approx(told["largest"][0], rel=1e-3)
+    assert surface.quantities["min_eig"][0, 1] == pytest.approx(told["smallest"][0], rel=2e-2)
+    assert lossatlas("convert", "curved.npz", "curved.h5", folder=tmp_path).returncode == 0
+    with h5py.File(tmp_path / "curved.h5") as file:
+        assert file["max_eig"][:].ravel().tolist() == surface.quantities["max_eig"].ravel().tolist()
+
+
+@pytest.mark.slow
+@needs_reference[0]
+@needs_reference[1]
+def test_the_papers_networks_are_convex_with_shortcuts_and_chaotic_without(tmp_path):
+    """Li et al. 2018, figure 7, away from the minimum: |λmin/λmax| stays small with shortcuts, and is near one without."""
+    shares = {}
+    for name in ("resnet56", "resnet56_noshort"):
+        words = ("--dataset", REFERENCE / "cifar10/train_20000.npz", "--preprocessing", "cifar10-li2018", "--examples", 8)
+        words = ("--architecture", name, *words, "--curve", "--grid", "0.8:0.8:1", "--curvature", 8, "--out", f"{name}.npz")
+        run = lossatlas("compute", REFERENCE / f"paper_checkpoints/{name}.t7", *words, folder=tmp_path)
+        assert run.returncode == 0, run.stderr
+        shares[name] = values(formats.load(tmp_path / f"{name}.npz"), "negative_curvature").item()
+    assert 0 < shares["resnet56"] < 0.3 < shares["resnet56_noshort"]

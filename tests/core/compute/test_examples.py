@@ -21,7 +21,6 @@ EXAMPLES = {
     "landscape_core.compute.quadrature": 4,
     "landscape_core.notation": 1,
     "landscape_core.refinement": 1,
-    "landscape_core.spectra": 1,
 }
 
 
