@@ -24,83 +24,24 @@ _DEFAULT_GRIDS = {False: "-1:1:51x-1:1:51", True: "-1:1:51"}
 
 
 @dataclass(frozen=True)
-class Asked:
-    """The typed question.
+class AskedPlane:
+    """A typed plane through a network, and a training run on it.
 
     Attributes:
         file: The checkpoint.
         architecture: Catalogued, or the user's own code; None to take the one that fits.
-        dataset: A catalogued name, or the path of an `.npz`.
-        seed: None keeps the data set's own order.
-        preprocessing: None to take the data set's usual one.
         x: First direction; a path is that of a direction file.
-        y: Second direction; None for a curve.
+        y: Second direction; None for a line.
         run: The checkpoints of the training run that is projected on the plane, in its order.
-        grid: None to take that of the half-done surface.
-        resume: A half-done surface that is completed.
-        out: Where the surface goes.
+        normalisation: How random directions are scaled, and what moves.
     """
 
     file: Path
     architecture: ArchitectureSpec | OwnCode | None
-    dataset: str | Path
-    split: str
-    examples: int | None
-    seed: int | None
-    preprocessing: str | Standardisation | None
-    loss: str
     x: TypedDirection
     y: TypedDirection | None
     run: tuple[Path, ...]
     normalisation: Normalisation
-    grid: Grid | None
-    resume: Path | None
-    out: Path
-
-    @classmethod
-    def typed(cls, **typed: Any) -> Asked:
-        """The question in the options of `lossatlas compute`, by their names.
-
-        Raises:
-            InvalidRequest: If options contradict each other or cannot be read, or nothing can be written to `--out`.
-            NotFound: If a file or data set does not exist.
-        """
-        curve = typed["curve"]
-        if curve and typed["y"] is not None:
-            raise InvalidRequest("--curve has one direction, so leave out either --y or --curve.", field="plane.y")
-        if typed["in_order"] and typed["seed"] is not None:
-            raise InvalidRequest(
-                "--in-order takes no permutation, so leave out either --seed or --in-order.", field="data.seed"
-            )
-        asked = cls(
-            file=typed["file"],
-            architecture=_architecture(typed["architecture"]),
-            dataset=_dataset(typed["dataset"]),
-            split=typed["split"],
-            examples=typed["examples"],
-            seed=None if typed["in_order"] else (typed["seed"] or 0),
-            preprocessing=_preprocessing(typed["preprocessing"], typed["mean"], typed["std"]),
-            loss=typed["loss"],
-            x=parse_direction(typed["x"], "--x"),
-            y=None if curve else parse_direction("random:2" if typed["y"] is None else typed["y"], "--y"),
-            run=typed["checkpoints"],
-            normalisation=Normalisation(norm=typed["norm"], ignore=typed["ignore"], of=typed["of"]),
-            grid=_grid(typed["grid"], curve=curve, resumed=typed["resume"] is not None),
-            resume=typed["resume"],
-            out=typed["out"],
-        )
-        asked.check_run()
-        data = [asked.dataset] if isinstance(asked.dataset, Path) else []
-        begun = [] if asked.resume is None else [asked.resume]
-        given = [asked.file, *data, *asked.direction_files, *asked.companions, *begun]
-        for path in given:
-            if not path.is_file():
-                raise NotFound(missing(path))
-        own = [asked.architecture.path] if isinstance(asked.architecture, OwnCode) else []
-        check_out(asked.out, [*given, *own])
-        if asked.grid is not None:
-            _check_area(asked.out, asked.grid)
-        return asked
 
     @property
     def direction_files(self) -> list[Path]:
@@ -133,13 +74,91 @@ class Asked:
             )
 
 
+@dataclass(frozen=True)
+class Asked(AskedPlane):
+    """The typed question.
+
+    Attributes:
+        dataset: A catalogued name, or the path of an `.npz`.
+        seed: None keeps the data set's own order.
+        preprocessing: None to take the data set's usual one.
+        grid: None to take that of the half-done surface.
+        resume: A half-done surface that is completed.
+        out: Where the surface goes.
+    """
+
+    dataset: str | Path
+    split: str
+    examples: int | None
+    seed: int | None
+    preprocessing: str | Standardisation | None
+    loss: str
+    grid: Grid | None
+    resume: Path | None
+    out: Path
+
+    @classmethod
+    def typed(cls, **typed: Any) -> Asked:
+        """The question in the options of `lossatlas compute`, by their names.
+
+        Raises:
+            InvalidRequest: If options contradict each other or cannot be read, or nothing can be written to `--out`.
+            NotFound: If a file or data set does not exist.
+        """
+        curve = typed["curve"]
+        if curve and typed["y"] is not None:
+            raise InvalidRequest("--curve has one direction, so leave out either --y or --curve.", field="plane.y")
+        if typed["in_order"] and typed["seed"] is not None:
+            raise InvalidRequest(
+                "--in-order takes no permutation, so leave out either --seed or --in-order.", field="data.seed"
+            )
+        asked = cls(
+            file=typed["file"],
+            architecture=architecture_typed(typed["architecture"]),
+            dataset=_dataset(typed["dataset"]),
+            split=typed["split"],
+            examples=typed["examples"],
+            seed=None if typed["in_order"] else (typed["seed"] or 0),
+            preprocessing=_preprocessing(typed["preprocessing"], typed["mean"], typed["std"]),
+            loss=typed["loss"],
+            x=parse_direction(typed["x"], "--x"),
+            y=None if curve else parse_direction("random:2" if typed["y"] is None else typed["y"], "--y"),
+            run=typed["checkpoints"],
+            normalisation=Normalisation(norm=typed["norm"], ignore=typed["ignore"], of=typed["of"]),
+            grid=_grid(typed["grid"], curve=curve, resumed=typed["resume"] is not None),
+            resume=typed["resume"],
+            out=typed["out"],
+        )
+        asked.check_run()
+        data = [asked.dataset] if isinstance(asked.dataset, Path) else []
+        begun = [] if asked.resume is None else [asked.resume]
+        given = [asked.file, *data, *asked.direction_files, *asked.companions, *begun]
+        for path in given:
+            if not path.is_file():
+                raise NotFound(missing(path))
+        own = [asked.architecture.path] if isinstance(asked.architecture, OwnCode) else []
+        check_out(asked.out, [*given, *own])
+        if asked.grid is not None:
+            _check_area(asked.out, asked.grid)
+        return asked
+
+
 def _grid(text: str | None, *, curve: bool, resumed: bool) -> Grid | None:
     if text is None and resumed:
         return None
     return parse_grid(_DEFAULT_GRIDS[curve] if text is None else text, curve=curve)
 
 
-def _architecture(text: str | None) -> ArchitectureSpec | OwnCode | None:
+def architecture_typed(text: str | None) -> ArchitectureSpec | OwnCode | None:
+    """The network that `--architecture` names; None for the one that fits.
+
+    Args:
+        text: As typed.
+
+    Raises:
+        InvalidRequest: If there is no such network, or it is written otherwise.
+        NotFound: If there is no such file of code.
+    """
     from landscape_core.catalogue import canonical  # noqa: PLC0415
 
     if text is None or text == "infer":
@@ -188,20 +207,21 @@ def _check_area(out: Path, grid: Grid) -> None:
         )
 
 
-def check_out(out: Path, given: list[Path], said: str = "--out") -> None:
+def check_out(out: Path, given: list[Path], said: str = "--out", forms: tuple[str, ...] = SUFFIXES) -> None:
     """Refuses a file that nothing can be written to.
 
     Args:
         out: The file; it may exist.
         given: What is read to make it, which it must not replace.
         said: How the command line names it.
+        forms: The suffixes that it may have.
 
     Raises:
         InvalidRequest: If it has no known form, is one of those given, or its folder takes no file.
     """
-    if out.suffix.lower() not in SUFFIXES:
+    if out.suffix.lower() not in forms:
         named = out.suffix or "a file without a suffix"
-        raise InvalidRequest(f"{said} takes a file that ends in {', '.join(SUFFIXES)}, not {named!r}.", field="out")
+        raise InvalidRequest(f"{said} takes a file that ends in {', '.join(forms)}, not {named!r}.", field="out")
     try:
         overwrites = out.exists() and any(out.samefile(path) for path in given)
         with tempfile.TemporaryFile(dir=out.resolve().parent):
