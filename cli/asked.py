@@ -27,39 +27,79 @@ _DEFAULT_GRIDS = {False: "-1:1:51x-1:1:51", True: "-1:1:51"}
 
 
 @dataclass(frozen=True)
-class Asked:
-    """The typed question.
+class AskedPlane:
+    """A typed plane through a network, and a training run on it.
 
     Attributes:
         file: The checkpoint.
         architecture: Catalogued, or the user's own code; None to take the one that fits.
+        x: First direction; a path is that of a direction file.
+        y: Second direction; None for a line.
+        run: The checkpoints of the training run that is projected on the plane, in its order.
+        normalisation: How random directions are scaled, and what moves.
+        orthogonal: Whether the second direction is put at right angles to the first.
+    """
+
+    file: Path
+    architecture: ArchitectureSpec | OwnCode | LibraryNetwork | None
+    x: TypedDirection
+    y: TypedDirection | None
+    run: tuple[Path, ...]
+    normalisation: Normalisation
+    orthogonal: bool
+
+    @property
+    def direction_files(self) -> list[Path]:
+        """The direction files that are named, x before y."""
+        return [path for path in (self.x, self.y) if isinstance(path, Path)]
+
+    @property
+    def companions(self) -> list[Path]:
+        """The other checkpoints that are named, in the order of the question."""
+        return [*(typed.path for typed in (self.x, self.y) if isinstance(typed, Towards)), *self.run]
+
+    @property
+    def has_principal(self) -> bool:
+        """Whether a direction is one of the run's own."""
+        return any(isinstance(typed, Principal) for typed in (self.x, self.y))
+
+    def check_run(self) -> None:
+        """Passes when there is a run where a principal direction of it is asked for, and it is not too long.
+
+        Raises:
+            InvalidRequest: If not.
+        """
+        if self.has_principal and not self.run:
+            raise InvalidRequest(
+                "A principal direction is one of a training run: name its files after --checkpoints.", field="plane"
+            )
+        if len(self.run) > MAX_CHECKPOINTS:
+            raise InvalidRequest(
+                f"--checkpoints takes at most {MAX_CHECKPOINTS:,} files, but {len(self.run):,} came.", field="plane.trajectory"
+            )
+
+
+@dataclass(frozen=True)
+class Asked(AskedPlane):
+    """The typed question.
+
+    Attributes:
         dataset: A catalogued name, or the path of an `.npz`.
         seed: None keeps the data set's own order.
         preprocessing: None to take the data set's usual one.
-        x: First direction; a path is that of a direction file.
-        y: Second direction; None for a curve.
-        orthogonal: Whether the second direction is put at right angles to the first.
         batch_norm: Which statistics it has at a cell.
-        run: The checkpoints of the training run that is projected on the plane, in its order.
         grid: None to take that of the half-done surface.
         resume: A half-done surface that is completed.
         curvature: Over how many examples the eigenvalues at every cell are measured; None for none.
         out: Where the answer goes; None for nowhere.
     """
 
-    file: Path
-    architecture: ArchitectureSpec | OwnCode | LibraryNetwork | None
     dataset: str | Path
     split: str
     examples: int | None
     seed: int | None
     preprocessing: str | Standardisation | None
     loss: str
-    x: TypedDirection
-    y: TypedDirection | None
-    run: tuple[Path, ...]
-    normalisation: Normalisation
-    orthogonal: bool
     batch_norm: BatchNorm
     grid: Grid | None
     resume: Path | None
@@ -78,7 +118,7 @@ class Asked:
         _check_together(typed)
         asked = cls(
             file=typed["file"],
-            architecture=_architecture(typed["architecture"]) or told_architecture(typed["file"]),
+            architecture=architecture_typed(typed["architecture"]) or told_architecture(typed["file"]),
             dataset=_dataset(typed["dataset"]),
             split=typed["split"],
             examples=typed["examples"],
@@ -112,36 +152,6 @@ class Asked:
                 _check_area(asked.out, asked.grid)
         return asked
 
-    @property
-    def direction_files(self) -> list[Path]:
-        """The direction files that are named, x before y."""
-        return [path for path in (self.x, self.y) if isinstance(path, Path)]
-
-    @property
-    def companions(self) -> list[Path]:
-        """The other checkpoints that are named, in the order of the question."""
-        return [*(typed.path for typed in (self.x, self.y) if isinstance(typed, Towards)), *self.run]
-
-    @property
-    def has_principal(self) -> bool:
-        """Whether a direction is one of the run's own."""
-        return any(isinstance(typed, Principal) for typed in (self.x, self.y))
-
-    def check_run(self) -> None:
-        """Passes when there is a run where a principal direction of it is asked for, and it is not too long.
-
-        Raises:
-            InvalidRequest: If not.
-        """
-        if self.has_principal and not self.run:
-            raise InvalidRequest(
-                "A principal direction is one of a training run: name its files after --checkpoints.", field="plane"
-            )
-        if len(self.run) > MAX_CHECKPOINTS:
-            raise InvalidRequest(
-                f"--checkpoints takes at most {MAX_CHECKPOINTS:,} files, but {len(self.run):,} came.", field="plane.trajectory"
-            )
-
 
 def _grid(text: str | None, *, curve: bool, resumed: bool) -> Grid | None:
     if text is None and resumed:
@@ -167,7 +177,16 @@ def _check_together(typed: Mapping[str, Any]) -> None:
         raise InvalidRequest("--in-order takes no permutation, so leave out either --seed or --in-order.", field="data.seed")
 
 
-def _architecture(text: str | None) -> ArchitectureSpec | OwnCode | LibraryNetwork | None:
+def architecture_typed(text: str | None) -> ArchitectureSpec | OwnCode | LibraryNetwork | None:
+    """The network that `--architecture` names; None for the one that fits.
+
+    Args:
+        text: As typed.
+
+    Raises:
+        InvalidRequest: If there is no such network, or it is written otherwise.
+        NotFound: If there is no such file of code.
+    """
     from landscape_core.catalogue import canonical  # noqa: PLC0415
 
     if text is None or text == "infer":
@@ -219,20 +238,21 @@ def _check_area(out: Path, grid: Grid) -> None:
         )
 
 
-def check_out(out: Path, given: list[Path], said: str = "--out") -> None:
+def check_out(out: Path, given: list[Path], said: str = "--out", forms: tuple[str, ...] = SUFFIXES) -> None:
     """Refuses a file that nothing can be written to.
 
     Args:
         out: The file; it may exist.
         given: What is read to make it, which it must not replace.
         said: How the command line names it.
+        forms: The suffixes that it may have.
 
     Raises:
         InvalidRequest: If it has no known form, is one of those given, or its folder takes no file.
     """
-    if out.suffix.lower() not in SUFFIXES:
+    if out.suffix.lower() not in forms:
         named = out.suffix or "a file without a suffix"
-        raise InvalidRequest(f"{said} takes a file that ends in {', '.join(SUFFIXES)}, not {named!r}.", field="out")
+        raise InvalidRequest(f"{said} takes a file that ends in {', '.join(forms)}, not {named!r}.", field="out")
     try:
         overwrites = out.exists() and any(out.samefile(path) for path in given)
         with tempfile.TemporaryFile(dir=out.resolve().parent):

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from landscape_core.results import Surface
 
 
-_DIRECTIONS = "First direction: random:SEED, towards:CHECKPOINT, principal:NUMBER, hessian:NUMBER or file:DIRECTIONS.h5."
+DIRECTION_HELP = "First direction: random:SEED, towards:CHECKPOINT, principal:NUMBER, hessian:NUMBER or file:DIRECTIONS.h5."
 
 
 def _only_exact(_context: click.Context, _option: click.Parameter, value: str) -> str:
@@ -38,7 +38,7 @@ def _only_exact(_context: click.Context, _option: click.Parameter, value: str) -
     return value
 
 
-class _WithManyFiles(click.Command):
+class WithManyFiles(click.Command):
     """A command whose `--checkpoints` takes all words up to the next option, as a shell's `epoch_*.pt` makes them."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -56,7 +56,7 @@ class _WithManyFiles(click.Command):
         return super().parse_args(ctx, words)
 
 
-@click.command(cls=_WithManyFiles, short_help="Compute a surface or curve on this machine.")
+@click.command(cls=WithManyFiles, short_help="Compute a surface or curve on this machine.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
     "--architecture",
@@ -79,7 +79,7 @@ class _WithManyFiles(click.Command):
 @click.option("--mean", metavar="0.49,0.48,0.45", help="Per channel, with --std, instead of --preprocessing.")
 @click.option("--std", metavar="0.25,0.24,0.26", help="Per channel.")
 @click.option("--loss", type=click.Choice(get_args(Loss)), default="cross_entropy", show_default=True, help="Per example.")
-@click.option("--x", metavar="DIRECTION", default="random:1", show_default=True, help=_DIRECTIONS)
+@click.option("--x", metavar="DIRECTION", default="random:1", show_default=True, help=DIRECTION_HELP)
 @click.option("--y", metavar="DIRECTION", help="Second direction, alike.  [default: random:2]")
 @click.option(
     "--checkpoints",

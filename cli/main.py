@@ -21,6 +21,7 @@ from cli.converting import convert
 from cli.curving import curvature
 from cli.inspecting import inspect
 from cli.own_code import OwnCodeFailed
+from cli.projecting import project
 from cli.pushing import push
 from cli.serving import up, web, worker
 from landscape_core.errors import Cancelled, ComputationFailed, LandscapeError, PushFailed
@@ -37,7 +38,7 @@ def lossatlas() -> None:
     """An interactive atlas of neural-network loss landscapes."""
 
 
-for command in (up, web, worker, inspect, compute, curvature, convert, push):
+for command in (up, web, worker, inspect, compute, curvature, project, convert, push):
     lossatlas.add_command(command)
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from landscape_core.compute.own_curvature import curvature
     from landscape_core.compute.own_models import landscape
     from landscape_core.errors import LandscapeError
-    from landscape_core.formats import load
+    from landscape_core.formats import load, load_projection
     from landscape_core.pushing import push
     from landscape_core.requests import Axis, Grid, Normalisation, PlaneSpec, RandomDirection
     from landscape_core.results import Surface
@@ -39,6 +39,7 @@ __all__ = [
     "curvature",
     "landscape",
     "load",
+    "load_projection",
     "push",
 ]
 
@@ -47,7 +48,7 @@ _HOMES = {
     "Curvature": "landscape_core.spectra",
     "landscape": "landscape_core.compute.own_models",
     "LandscapeError": "landscape_core.errors",
-    "load": "landscape_core.formats",
+    **dict.fromkeys(("load", "load_projection"), "landscape_core.formats"),
     "push": "landscape_core.pushing",
     **dict.fromkeys(("Axis", "Grid", "Normalisation", "PlaneSpec", "RandomDirection"), "landscape_core.requests"),
     "Surface": "landscape_core.results",

@@ -205,9 +205,7 @@ class SurfaceRequest(Message):
     @model_validator(mode="after")
     def _statistics_of_one_kind(self) -> SurfaceRequest:
         if self.batch_norm == "reestimated" and self.curvature is not None:
-            raise ValueError(
-                "eigenvalues are of the network with fixed statistics; choose batch_norm fixed, or leave out curvature"
-            )
+            raise ValueError("eigenvalues are those with fixed statistics; choose batch_norm fixed, or leave out curvature")
         if self.batch_norm == "reestimated" and self.plane.normalisation.of == "states":
             raise ValueError(
                 "re-estimated statistics take the place of moved ones; choose normalisation.of weights, or batch_norm fixed"

@@ -24,7 +24,7 @@ from redis.exceptions import RedisError
 
 from landscape_core.compute import Losses, with_losses
 from landscape_core.errors import Cancelled, ComputationFailed, FileRejected, LandscapeError, NotFound, OutOfMemory
-from landscape_core.formats import directions_h5, npz, to_bytes
+from landscape_core.formats import directions_h5, npz, principal_values, to_bytes
 from landscape_core.results import MEASURED, Surface
 from worker import schedule
 from worker.blobs import (
@@ -121,7 +121,8 @@ class Tasks:
         if self._blobs.exists(job_key(surface)):
             evaluator = self._inputs.evaluator(surface)
             with tempfile.TemporaryDirectory(dir=self._temporary) as folder:
-                directions_h5(*evaluator.directions(), Path(folder) / "directions.h5")
+                beside = principal_values(evaluator.request.plane, self._inputs.describe(surface).get("trajectory"))
+                directions_h5(*evaluator.directions(), Path(folder) / "directions.h5", beside)
                 self._blobs.move_in(surface_directions_key(surface), Path(folder) / "directions.h5")
             self._vitals.got_on()
             provenance = self._inputs.describe(surface) | whole.provenance

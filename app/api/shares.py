@@ -49,6 +49,11 @@ def router(services: Services) -> APIRouter:
         """The surface behind a link as a file: npz, h5, csv or json; as a shape: vtp, stl or glb."""
         return downloads.data(services, services.shared_surface(token), suffix)
 
+    @routes.get("/shares/{token}/projection.{suffix}", response_class=Response)
+    def download_shared_projection(token: str, suffix: str) -> Response:
+        """The shared surface's training run projected on the plane: h5 (as Li et al.'s code writes it), json or csv."""
+        return downloads.projection(services, services.shared_surface(token), suffix)
+
     @routes.get("/shares/{token}/preview.png", response_class=Response)
     def preview_shared(token: str) -> Response:
         """The picture of the surface behind a link."""

@@ -17,7 +17,7 @@ from app.services import Services
 from landscape_core.requests import SurfaceRequest
 
 
-def router(services: Services) -> APIRouter:  # noqa: C901  # fourteen routes of a few lines each
+def router(services: Services) -> APIRouter:  # noqa: C901  # fifteen routes of a few lines each
     """The routes, asking these services."""
     routes = APIRouter(tags=["surfaces"])
 
@@ -96,6 +96,11 @@ def router(services: Services) -> APIRouter:  # noqa: C901  # fourteen routes of
     def download_directions(surface_id: str) -> Response:
         """A finished surface's directions, to be given back as `file` directions."""
         return downloads.directions(services, surface_id)
+
+    @routes.get("/surfaces/{surface_id}/projection.{suffix}", response_class=Response)
+    def download_projection(surface_id: str, suffix: str) -> Response:
+        """The surface's training run projected on the plane: h5 (as Li et al.'s code writes it), json or csv."""
+        return downloads.projection(services, surface_id, suffix)
 
     @routes.post("/surfaces/{surface_id}/shares", status_code=201, tags=["links"])
     def create_share(surface_id: str, wish: ShareWish | None = None) -> ShareInfo:

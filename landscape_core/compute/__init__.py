@@ -2,7 +2,7 @@
 
 from landscape_core.compute.architectures import CifarResNet, Perceptron, build, load, load_own
 from landscape_core.compute.datasets import Examples, load_dataset, prepare
-from landscape_core.compute.derivation import CheckpointReader, DerivedDirections, derive
+from landscape_core.compute.derivation import CheckpointReader, DerivedDirections, derive, project
 from landscape_core.compute.devices import choose_device, cpu_threads
 from landscape_core.compute.directions import DirectionArrays, directions_for, draw
 from landscape_core.compute.evaluation import Evaluator
@@ -38,6 +38,7 @@ __all__ = [
     "load_own",
     "normalise",
     "prepare",
+    "project",
     "reference_surface",
     "with_losses",
 ]

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from landscape_core.catalogue import check_companion, check_request
+from landscape_core.catalogue import check_companion, check_plane, check_request
 from landscape_core.compute.architectures import load
 from landscape_core.compute.curvature import Hessian
 from landscape_core.compute.datasets import Examples
@@ -86,7 +86,38 @@ def derive(
     def hessian(network: nn.Module, count: int) -> Hessian:
         return Hessian(request, network, examples, count, device, should_stop)
 
-    maker = _Maker(request, tensors, checkpoints, hessian)
+    return _derived(request, _Maker(request, tensors, checkpoints, hessian), files)
+
+
+def project(
+    request: SurfaceRequest,
+    tensors: Mapping[str, np.ndarray],
+    files: DirectionArrays | None = None,
+    checkpoints: CheckpointReader | None = None,
+) -> DerivedDirections:
+    """Both directions of a plane, random ones too, and a run's places on it; nothing is measured.
+
+    Args:
+        request: Its data, loss and grid have no part in this.
+        tensors: The checkpoint's names and arrays, in the file's order.
+        files: What the direction file holds: `plane.x` takes its x, `plane.y` its y.
+        checkpoints: Reads the other checkpoints that the request names.
+
+    Raises:
+        InvalidRequest: The plane does not go with its checkpoints, or asks for the Hessian, which is of a loss.
+        DirectionsRejected: The direction file does not belong to the network.
+    """
+
+    def hessian(_network: nn.Module, _count: int) -> Hessian:
+        raise InvalidRequest("Eigenvectors of the Hessian need data; project on other directions.", field="plane")
+
+    check_plane(request.plane, request.checkpoint)
+    derived = _derived(request, _Maker(request, tensors, checkpoints, hessian), files)
+    x, y = directions_for(request, load(request.architecture, tensors), derived)
+    return DerivedDirections([t.numpy() for t in x], None if y is None else [t.numpy() for t in y], derived.about)
+
+
+def _derived(request: SurfaceRequest, maker: _Maker, files: DirectionArrays | None) -> DerivedDirections:
     made: dict[str, list[np.ndarray] | None] = {"x": None, "y": None}
     for axis, spec in request.plane.specs.items():
         if isinstance(spec, FileDirection):

@@ -93,7 +93,8 @@ class Run:
 
         Returns:
             `explained_variance_ratio`: the share of the run's variance along each direction (of directions that are not at
-            right angles to each other the shares do not add up). `coordinates`: for each checkpoint its place (α, β) in grid
+            right angles to each other the shares do not add up). `explained_variance`: that variance itself, n − 1 in the
+            denominator. `coordinates`: for each checkpoint its place (α, β) in grid
             units, by least squares. `off_plane`: for each its distance from that place, in parameter space. What is not
             finite is None.
         """
@@ -110,7 +111,14 @@ class Run:
             coordinates.append([_finite(value) for value in at])
             distances.append(_finite(float(np.linalg.norm(step - spanned @ at))))
         shares = [_finite(self._share(direction)) for direction in directions]
-        return {"explained_variance_ratio": shares, "coordinates": coordinates, "off_plane": distances}
+        spread = self._variance()
+        variance = [None if share is None else _finite(share * spread) for share in shares]
+        return {
+            "explained_variance_ratio": shares,
+            "explained_variance": variance,
+            "coordinates": coordinates,
+            "off_plane": distances,
+        }
 
     def _centred(self, tensor: int) -> Float64[np.ndarray, "checkpoints entries"]:
         """The differences in one tensor, with their mean taken off."""
@@ -144,6 +152,12 @@ class Run:
             total += float((centred * centred).sum())
             square += float(part @ part)
         return float(along @ along) / (square * total) if square * total else np.nan
+
+    def _variance(self) -> float:
+        """The run's variance in all, n − 1 in the denominator."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            total = sum(float((self._centred(tensor) ** 2).sum()) for tensor in self._varying)
+        return total / max(1, len(self._places) - 1)
 
     def _flat(self, arrays: Sequence[np.ndarray]) -> Float64[np.ndarray, " entries"]:
         return np.concatenate([arrays[tensor].ravel() for tensor in self._floating]).astype(np.float64)

@@ -22,9 +22,24 @@ from landscape_core.errors import InvalidRequest, SurfaceRejected
 from landscape_core.formats import csv, glb, h5, json, npz, stl, vtp
 from landscape_core.formats.atomic import write_atomically
 from landscape_core.formats.h5 import directions_h5
+from landscape_core.formats.projections import load_projection, principal_values, projection_bytes, save_projection
 from landscape_core.results import Surface
 
-__all__ = ["MAX_FILE_BYTES", "READABLE", "SHAPES", "WRITABLE", "directions_h5", "load", "save", "to_bytes", "write_atomically"]
+__all__ = [
+    "MAX_FILE_BYTES",
+    "READABLE",
+    "SHAPES",
+    "WRITABLE",
+    "directions_h5",
+    "load",
+    "load_projection",
+    "principal_values",
+    "projection_bytes",
+    "save",
+    "save_projection",
+    "to_bytes",
+    "write_atomically",
+]
 
 MAX_FILE_BYTES = 512 << 20
 """Longest surface file that is read: the largest grid (2001 x 2001) takes 164 MB as `.npz`."""

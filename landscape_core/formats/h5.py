@@ -23,6 +23,7 @@ eigenvalue of -1 is one only if our own table says so too. Eigenvalues at cells 
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -96,19 +97,24 @@ def load(data: bytes) -> Surface:
         raise SurfaceRejected(f"The file is not a readable .h5 surface ({reason[0] if reason else 'damaged'}).") from None
 
 
-def directions_h5(x: list[np.ndarray], y: list[np.ndarray] | None, path: Path) -> None:
+def directions_h5(
+    x: list[np.ndarray], y: list[np.ndarray] | None, path: Path, beside: Mapping[str, np.ndarray] | None = None
+) -> None:
     """Writes directions in the original's form: groups `xdirection`, `ydirection` with members "0" … "N-1".
 
     Args:
         x: One float32 array per tensor, of the tensor's shape, in the network's order.
         y: The same for the second direction; None for a curve.
         path: Where.
+        beside: Further arrays at the root, as from `principal_values`.
     """
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
         for name, direction in (("xdirection", x), ("ydirection", y)):
             for index, tensor in enumerate(direction or ()):
                 file.create_dataset(f"{name}/{index}", data=np.asarray(tensor, dtype=np.float32))
+        for name, values in (beside or {}).items():
+            file[name] = values
     write_atomically(path, buffer.getvalue())
 
 

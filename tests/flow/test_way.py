@@ -42,9 +42,7 @@ def test_the_way_lies_on_the_surface_and_what_is_not_drawn_is_said(person, atlas
     painted(person)
     line, marks = person.evaluate(TRACES)
     assert (line["type"], marks["type"]) == ("scatter3d", "scatter3d")
-    lift = (
-        0.016 * 1.025 * (9 - 1)
-    )  # of the height of the scene, from a little below the lowest loss to a little above the highest
+    lift = 0.016 * 1.025 * (7 - 1)  # of the scene's height: from a little below the lowest loss to a little above the highest
     for trace in (line, marks):
         shown = [(a, b, z) for a, b, z in zip(trace["x"], trace["y"], trace["z"], strict=True) if a is not None]
         for a, b, z in shown:

@@ -187,6 +187,8 @@ def _numbers(base: str, surface: SurfaceInfo) -> list[Component]:
         _file("Table (.csv)", "one line a cell", f"{base}/data.csv"),
         _file("JSON (.json)", "", f"{base}/data.json"),
     ]
+    if surface.request is not None and surface.request.plane.run:
+        files.append(_file("Training run (.h5)", "its projection, in the form of Li et al.'s code", f"{base}/projection.h5"))
     if "/shares/" not in base and surface.origin == "computed":
         drawn = _file("Directions (.h5)", "to use them again, here or with Li et al.'s code", f"{base}/directions.h5")
         files.append(html.Div(drawn, className="only-finished"))
