@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from cli.model_folders import holds_checkpoint, told_architecture
 from cli.own_code import OwnCode
 from cli.parsing import Principal, Towards, TypedDirection, parse_direction, parse_grid, parse_standardisation
 from landscape_core.errors import InvalidRequest, NotFound
@@ -71,7 +72,7 @@ class Asked:
             )
         asked = cls(
             file=typed["file"],
-            architecture=_architecture(typed["architecture"]),
+            architecture=_architecture(typed["architecture"]) or told_architecture(typed["file"]),
             dataset=_dataset(typed["dataset"]),
             split=typed["split"],
             examples=typed["examples"],
@@ -87,12 +88,14 @@ class Asked:
         )
         asked.check_run()
         data = [asked.dataset] if isinstance(asked.dataset, Path) else []
-        given = [asked.file, *data, *asked.direction_files, *asked.companions]
+        if not holds_checkpoint(asked.file) and not asked.file.is_file():
+            raise NotFound(missing(asked.file))
+        given = [*data, *asked.direction_files, *asked.companions]
         for path in given:
             if not path.is_file():
                 raise NotFound(missing(path))
         own = [asked.architecture.path] if isinstance(asked.architecture, OwnCode) else []
-        check_out(asked.out, [*given, *own])
+        check_out(asked.out, [asked.file, *given, *own])
         _check_area(asked.out, asked.grid)
         return asked
 

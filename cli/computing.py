@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from cli.asked import Asked
+from cli.model_folders import checkpoint_file
 from cli.own_code import OwnCode
 from cli.stopping import stopped_by_sigterm
 from landscape_core.errors import InvalidRequest, SurfaceRejected
@@ -104,6 +105,9 @@ def compute(**typed: Any) -> None:
 
     The file is only read: no code in it runs. --architecture net.py:build runs your own net.py, whose
     build() gives the network.
+
+    FILE may be a model's folder as Hugging Face has it, with a config.json beside safetensors. Models other
+    than GPT-2 are built by the library transformers, if it is installed.
     """
     asked = Asked.typed(**typed)
     with stopped_by_sigterm(), tempfile.TemporaryDirectory(prefix="lossatlas-") as folder:
@@ -117,14 +121,15 @@ def _computed(asked: Asked, folder: Path) -> Surface:
 
     share_cores()
     told = settings()
+    asked = replace(asked, file=checkpoint_file(asked.file, folder))
     material = Material.read(asked, told.datasets_folder, folder)
     request = material.request(asked)
     code = asked.architecture if isinstance(asked.architecture, OwnCode) else None
     material.check(request, own=code is not None)
-    from landscape_core.compute import choose_device, compute_surface, load_own  # noqa: PLC0415  torch takes a second or two
+    from landscape_core.compute import choose_device, compute_surface  # noqa: PLC0415  torch takes a second or two
 
     device = choose_device(told.device)
-    own = None if code is None else load_own(code.made(), material.tensors, code.name)
+    own = None if code is None else code.loaded(material.tensors, material.examples.facts)
     with nullcontext() if code is None else code.blamed(computing=True), _progress(material.notes(asked)) as progress:
         surface = compute_surface(
             request,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.asked import missing
+from cli.model_folders import checkpoint_file, holds_checkpoint
 from cli.stopping import stopped_by_sigterm
 from landscape_core.errors import CheckpointRejected, NotFound
 
@@ -27,25 +28,26 @@ WIDTH = 100
 def inspect(file: Path, as_json: bool) -> None:
     """Show what is in the checkpoint FILE, and which architectures fit.
 
-    The file is only read: no code in it runs.
+    The file is only read: no code in it runs. FILE may be a model's folder as Hugging Face has it; its shards are
+    joined.
     """
-    if not file.is_file():
+    if not file.is_file() and not holds_checkpoint(file):
         raise NotFound(missing(file))
-    try:
-        with stopped_by_sigterm():
-            info = _inspected(file)
-    except CheckpointRejected as error:
-        if as_json:
-            click.echo(_info(file, state="rejected", problem=str(error)).model_dump_json(indent=2))
-        raise
+    with stopped_by_sigterm(), tempfile.TemporaryDirectory(prefix="lossatlas-") as folder:
+        one = checkpoint_file(file, Path(folder))
+        try:
+            info = _inspected(one, Path(folder))
+        except CheckpointRejected as error:
+            if as_json:
+                click.echo(_info(one, state="rejected", problem=str(error)).model_dump_json(indent=2))
+            raise
     click.echo(info.model_dump_json(indent=2) if as_json else _described(info, file))
 
 
-def _inspected(file: Path) -> CheckpointInfo:
+def _inspected(file: Path, folder: Path) -> CheckpointInfo:
     from landscape_core.reading import inspect_in_child  # noqa: PLC0415
 
-    with tempfile.TemporaryDirectory(prefix="lossatlas-") as folder:
-        report = inspect_in_child("checkpoint", file, file.name, Path(folder) / "checkpoint.safetensors")
+    report = inspect_in_child("checkpoint", file, file.name, folder / "checkpoint.safetensors")
     candidates = [_candidate(found, report["shapes"]) for found in report["candidates"]]
     names = ("problem", "format", "container", "tensors", "parameters", "metadata", "warnings")
     return _info(file, state="ready", candidates=candidates, **{name: report[name] for name in names})

@@ -114,5 +114,5 @@ def _suits(candidate: CandidateInfo, dataset: DatasetInfo) -> bool:
 
 def preprocessings(names: Sequence[str]) -> list[dict[str, str]]:
     """The named preprocessings, and one's own."""
-    text = {"none": "None: pixel values in 0 … 1"}
+    text = {"none": "None: values as stored, pixels in 0 … 1"}
     return [{"value": n, "label": text.get(n, n)} for n in names] + [{"value": CUSTOM, "label": "My own mean and deviation…"}]
