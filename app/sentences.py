@@ -75,8 +75,8 @@ def _schema_at(root: Schema, path: Sequence[Any], body: Any) -> Schema:
     for part in path:
         branches = [branch for node in nodes for branch in _branches(root, node, value)]
         nodes = [child for branch in branches if (child := _child(branch, part)) is not None]
-        known = part in value if isinstance(value, dict) else isinstance(value, list) and part in range(len(value))
-        value = value[part] if known else None
+        there = part in value if isinstance(value, dict) else isinstance(value, list) and part in range(len(value))
+        value = value[part] if there else None
     known = [branch for node in nodes for branch in _branches(root, node) if branch.get("type") != "null"]
     return known[0] if len(known) == 1 else {"anyOf": known} if known else {}
 

@@ -307,3 +307,9 @@ def test_an_answer_that_is_no_page_is_told_as_that(person):
     person.route("**/checkpoints/content", lambda route: route.abort())
     person.get_by_role("link", name="Checkpoints").first.click()
     expect(person.locator(".not-found")).to_contain_text("The server does not answer")
+
+
+def test_the_labels_of_a_row_stand_level(person):
+    person.goto("/new")
+    tops = [person.get_by_text(text, exact=True).first.bounding_box()["y"] for text in ("Cut along", "Directions")]
+    assert tops[0] == pytest.approx(tops[1], abs=0.75)
