@@ -47,7 +47,7 @@ def _inspected(file: Path) -> CheckpointInfo:
     with tempfile.TemporaryDirectory(prefix="lossatlas-") as folder:
         report = inspect_in_child("checkpoint", file, file.name, Path(folder) / "checkpoint.safetensors")
     candidates = [_candidate(found, report["shapes"]) for found in report["candidates"]]
-    names = ("problem", "format", "container", "tensors", "parameters", "metadata", "warnings")
+    names = ("problem", "format", "container", "tensors", "parameters", "metadata", "warnings", "nearest")
     return _info(file, state="ready", candidates=candidates, **{name: report[name] for name in names})
 
 

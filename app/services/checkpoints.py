@@ -56,7 +56,7 @@ class Checkpoints(Uploads):
         """
         self.upload_row(CheckpointRow, "checkpoint", checkpoint_id)
         with self.database.reading() as session:
-            working = SurfaceRow.state.in_(("queued", "running"))
+            working = SurfaceRow.state.in_(("queued", "running")) & SurfaceRow.job.is_not(None)
             named = or_(SurfaceRow.checkpoint == checkpoint_id, SurfaceRow.request.contains(checkpoint_id, autoescape=True))
             query = select(func.count()).where(named, working)
             count = session.scalar(query) or 0
@@ -120,7 +120,10 @@ def _info(row: CheckpointRow) -> CheckpointInfo:
     if row.report is None:
         return info
     report = CheckpointReport.model_validate_json(row.report)
-    known = {name: getattr(report, name) for name in ("format", "container", "tensors", "parameters", "metadata", "warnings")}
+    known = {
+        name: getattr(report, name)
+        for name in ("format", "container", "tensors", "parameters", "metadata", "warnings", "nearest")
+    }
     return info.model_copy(update={**known, "candidates": tuple(_candidate(fits, report) for fits in report.candidates)})
 
 

@@ -7,7 +7,7 @@ import secrets
 
 from sqlalchemy import delete, select, update
 
-from app.address import current_address
+from app.address import public_address
 from app.database import ShareRow
 from app.schemas import ShareInfo, SurfaceInfo, View
 from app.services.surfaces import Surfaces
@@ -109,7 +109,7 @@ class Shares(Surfaces):
         return row
 
     def _share_info(self, row: ShareRow, token: str | None) -> ShareInfo:
-        base = self.settings.base_url or current_address.get()
+        base = public_address(self.settings)
         return ShareInfo(
             token=row.public_id if token is None else token,
             url="" if token is None else f"{base}/s/{token}",
