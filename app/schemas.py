@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from landscape_core.catalogue import Comparison
 from landscape_core.requests import Message, SurfaceRequest
 from worker.job import WorkerStatus
 
@@ -27,7 +28,10 @@ class CandidateInfo(Message):
 
 
 class CheckpointInfo(Message):
-    """One uploaded file of parameters. `format` and what follows are null until it has been inspected."""
+    """One uploaded file of parameters. `format` and what follows are null until it has been inspected.
+
+    `nearest` holds a file that fits no architecture against the catalogued network that has most of its tensors.
+    """
 
     id: str
     filename: str
@@ -41,6 +45,7 @@ class CheckpointInfo(Message):
     metadata: dict[str, str | int | float | bool] = Field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     candidates: tuple[CandidateInfo, ...] = ()
+    nearest: Comparison | None = None
     created: datetime
 
 
@@ -120,6 +125,30 @@ class SurfaceInfo(Message):
     preview: Literal["wait", "done", "failed"] = "wait"
     created: datetime
     finished: datetime | None = None
+
+
+class LiveWish(Message):
+    """A surface that is computed elsewhere and will be sent meanwhile. `stages` is 0 if nobody knows how many there will be."""
+
+    name: Annotated[str, Field(min_length=1, max_length=255)] = "surface"
+    stages: Annotated[int, Field(ge=0, le=10_000)] = 0
+
+
+class LiveTicket(Message):
+    """Where a live surface is sent to. This answer alone holds the secret, without which nobody sends to it."""
+
+    id: str
+    secret: str
+
+
+class LiveWord(Message):
+    """What the sender of a live surface says between its states: how far it is, or that it is over.
+
+    `finished` makes the latest state the whole surface; `unfinished` leaves it as it is.
+    """
+
+    state: Literal["running", "finished", "unfinished"] = "running"
+    done: Annotated[float, Field(ge=0, le=1)] | None = None
 
 
 class CostEstimate(Message):

@@ -35,7 +35,7 @@ def router(services: Services) -> APIRouter:  # noqa: C901  # fourteen routes of
 
     @routes.post("/surfaces/import", status_code=201, openapi_extra=RAW_BODY)
     async def import_surface(request: Request, response: Response, filename: Filename = "surface") -> SurfaceInfo:
-        """Takes a surface file as the raw body: our `.npz`, or the `.h5` of Li et al.'s code. 202 if that takes long."""
+        """Takes a surface file as the raw body: our `.npz` or `.json`, or Li et al.'s `.h5`. 202 if that takes long."""
         async with received(request, "surface", services.settings) as file:
             info = await asyncio.to_thread(services.import_surface, file.path, filename, file.sha256)
         response.status_code = 201 if info.state == "finished" else 202

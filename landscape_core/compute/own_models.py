@@ -6,33 +6,33 @@ import hashlib
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain, product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from landscape_core.compute.borrowing import borrowed, check_borrowable, unwrapped
-from landscape_core.compute.devices import choose_device, is_out_of_memory
-from landscape_core.compute.losses import classified_rightly, float64_sums
-from landscape_core.compute.own_batches import OwnBatch, OwnBatches, outputs_for
+from landscape_core.compute.devices import choose_device
+from landscape_core.compute.own_batches import OwnBatches
+from landscape_core.compute.own_measuring import Measure, check_loss, check_same
 from landscape_core.compute.own_planes import asked_plane
 from landscape_core.compute.planes import Plane
-from landscape_core.compute.provenance import made_with, own_values
-from landscape_core.errors import InvalidRequest, OutOfMemory
+from landscape_core.compute.provenance import made_with
 from landscape_core.estimate import surface_over
 from landscape_core.refinement import refined_grids
 from landscape_core.requests import Grid, PlaneSpec
 from landscape_core.results import Surface, Tally
 
+if TYPE_CHECKING:
+    from landscape_core.live_pushing import LivePush
+
 COARSE_POINTS = 5
 """Points an axis of the first stage."""
-
-AGREEMENT = 1e-5
-"""Most relative difference between two evaluations of one network: float32 sums in another order differ by less."""
 
 
 def landscape(
@@ -47,6 +47,7 @@ def landscape(
     check_deterministic: bool = True,
     progress: bool | Callable[[float], None] = False,
     on_stage: Callable[[Surface], None] | None = None,
+    push: LivePush | str | None = None,
 ) -> Surface:
     """The loss surface around a network, or a curve through it: θ(α, β) = θ* + α δ + β η (Li et al. 2018, equation 1).
 
@@ -76,6 +77,8 @@ def landscape(
         progress: Whether a line on stderr says how far it is; or a function that is told the share done, in 0 … 1.
         on_stage: Is given every stage as a whole surface on the cells of a coarser grid. So Ctrl-C, which ends the computation
             with `KeyboardInterrupt`, need not lose what was computed.
+        push: A Loss Atlas server, as in "http://127.0.0.1:8050", or `lc.push("http://…", token=…, name=…)`: prints a link,
+            under which the surface refines while it is computed. Interrupted, it stays there, and says that it is unfinished.
 
     Returns:
         The surface. Its `request` is None; its provenance says from what it was computed.
@@ -84,6 +87,8 @@ def landscape(
         InvalidRequest: Something given cannot be used, or the loss is not deterministic; one sentence says what to change.
         DirectionsRejected: Explicit directions do not belong to the model.
         OutOfMemory: A batch does not fit into the device's memory.
+        PushFailed: The server cannot be reached at the beginning. What it does not get later is said by a warning.
+        SurfaceRejected: The server refuses at the beginning.
 
     Example:
         >>> model = nn.Linear(2, 1, bias=False)
@@ -94,144 +99,60 @@ def landscape(
     began, started = datetime.now(UTC), time.monotonic()
     module = unwrapped(model)
     check_borrowable(module)
-    _check_loss(loss_fn)
+    check_loss(loss_fn)
     asked, about = asked_plane(plane, grid, module), _about(module, loss_fn)
     where = None if device is None else torch.device(choose_device(str(device)))
     with borrowed(module, where, evaluating=eval_mode) as reset_buffers:
         home = where or next(module.parameters()).device
         data = OwnBatches(batches, home)
-        measure = _Measure(module, loss_fn, data, Plane(module, asked.x, asked.y, asked.normalisation, None), reset_buffers)
+        measure = Measure(module, loss_fn, data, Plane(module, asked.x, asked.y, asked.normalisation, None), reset_buffers)
         own = measure.at(0.0, 0.0)
         if check_deterministic:
-            _check_same(own, measure.at(0.0, 0.0))
+            check_same(own, measure.at(0.0, 0.0))
         provenance = {
             **made_with(home),
-            "source": "landscape_core.landscape",
             **about,
             **own.provenance(),
             "batches": data.where,
             **asked.provenance(),
             "started": began.isoformat(timespec="seconds"),
         }
-        for stage in _stages(measure, asked.grid, _told(progress)):
-            surface = replace(stage, provenance={**provenance, "seconds": round(time.monotonic() - started, 3)})
-            if on_stage is not None:
-                on_stage(surface)
+        with _shown(push, asked.grid, _told(progress), on_stage) as (tell, show):
+            for stage in _stages(measure, asked.grid, tell):
+                surface = replace(stage, provenance={**provenance, "seconds": round(time.monotonic() - started, 3)})
+                show(surface)
     return surface
 
 
-@dataclass(frozen=True)
-class _Sums:
-    """What all batches gave at one place; `squares` and `correct` are NaN where unknown."""
-
-    examples: int
-    losses: float
-    squares: float
-    correct: float
-
-    @property
-    def loss(self) -> float:
-        return self.losses / self.examples
-
-    @property
-    def accuracy(self) -> float:
-        return 100.0 * self.correct / self.examples
-
-    def provenance(self) -> dict[str, Any]:
-        return {"examples": self.examples, **own_values(self.loss, self.accuracy)}
-
-
-def _check_loss(loss_fn: Any) -> None:
-    if not callable(loss_fn):
-        raise InvalidRequest(f"loss_fn should be a function of outputs and targets, but is of type {type(loss_fn).__name__}.")
-    if getattr(loss_fn, "reduction", None) == "sum":
-        raise InvalidRequest('loss_fn sums over a batch; give it reduction="none" (or "mean").', field="loss_fn")
-
-
-class _Measure:
-    """A borrowed network, measured at any place of its plane."""
-
-    def __init__(
-        self,
-        module: nn.Module,
-        loss_fn: Callable[[Any, Any], Any],
-        batches: OwnBatches,
-        plane: Plane,
-        reset: Callable[[], None],
-    ) -> None:
-        self._module, self._loss_fn, self._batches, self._plane, self._reset = module, loss_fn, batches, plane, reset
-
-    def at(self, alpha: float, beta: float) -> _Sums:
-        """Sums over all examples at θ* + α δ + β η; does not depend on where the network was before."""
-        self._reset()
-        self._plane.move_to(alpha, beta)
-        each, means, weights, right = [], [], [], []
-        for batch in self._batches:
-            try:
-                loss, correct = self._evaluated(batch)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                raise OutOfMemory(
-                    f"The memory does not suffice for a batch of {batch.examples:,}; give smaller ones."
-                ) from error
-            if loss.dim():
-                each.append(loss)
-            else:
-                means.append(loss.reshape(1))
-                weights.append(batch.examples)
-            right.append(float("nan") if correct is None else int(correct.sum()))
-        if not right:
-            raise InvalidRequest("The batches hold no examples.", field="batches")
-        losses, squares = float64_sums(each) if each else (0.0, 0.0)
-        if means:
-            values = torch.cat(means).cpu().to(torch.float64).numpy()
-            losses, squares = losses + float(values @ np.array(weights, np.float64)), float("nan")
-        return _Sums(sum(map(len, each)) + sum(weights), losses, squares, float(sum(right)))
-
-    @torch.inference_mode()
-    def _evaluated(self, batch: OwnBatch) -> tuple[Tensor, Tensor | None]:
-        """The loss of each example, or a scalar; and whether each was classified rightly, if that can be known."""
-        outputs = outputs_for(self._module, batch.inputs)
-        loss = self._loss_fn(outputs, batch.targets)
-        if not isinstance(loss, Tensor | np.number | float | int) and not (
-            isinstance(loss, np.ndarray) and loss.dtype.kind in "fiu"
-        ):
-            raise InvalidRequest(
-                f"loss_fn should give a tensor, but gave something of type {type(loss).__name__}.", field="loss_fn"
-            )
-        loss = torch.as_tensor(loss)
-        if tuple(loss.shape) not in {(), (batch.examples,)} or loss.is_complex():
-            raise InvalidRequest(
-                f"loss_fn should give a scalar, or the loss of each of the batch's {batch.examples:,} examples, but gave "
-                f"{loss.dtype} of shape {tuple(loss.shape)}; average it over all dimensions but the first.",
-                field="loss_fn",
-            )
-        correct = classified_rightly(outputs, batch.targets) if _are_classes(outputs, batch.targets) else None
-        return (loss.reshape(1) if batch.examples == 1 else loss), correct
-
-
-def _are_classes(outputs: Any, targets: Any) -> bool:
-    """Whether outputs are (n, classes) and targets (n,) whole numbers."""
-    if not isinstance(outputs, Tensor) or not isinstance(targets, Tensor) or outputs.dim() != 2 or outputs.shape[1] < 2:
-        return False
-    whole = not (targets.is_floating_point() or targets.is_complex() or targets.dtype == torch.bool)
-    return whole and outputs.is_floating_point() and tuple(targets.shape) == (outputs.shape[0],)
-
-
-def _check_same(first: _Sums, second: _Sums) -> None:
-    if first.examples == second.examples and np.isclose(first.loss, second.loss, AGREEMENT, 1e-8, equal_nan=True):
+@contextmanager
+def _shown(
+    push: LivePush | str | None,
+    grid: Grid,
+    tell: Callable[[float], None],
+    on_stage: Callable[[Surface], None] | None,
+) -> Iterator[tuple[Callable[[float], None], Callable[[Surface], None]]]:
+    """What is to be told of the progress and of every stage; on a server too, if there is a push."""
+    show = on_stage or (lambda _surface: None)
+    if push is None:
+        yield tell, show
         return
-    raise InvalidRequest(
-        f"The loss is not deterministic: the same network gave {first.loss:.8g} on {first.examples:,} examples, then "
-        f"{second.loss:.8g} on {second.examples:,}; likely causes are dropout or batch norm in training mode, sampling in the "
-        "model or the loss, inputs that are changed in place, or batches that differ each time they are read "
-        "(check_deterministic=False goes on regardless).",
-        field="check_deterministic",
-    )
+    from landscape_core.live_pushing import live_push  # noqa: PLC0415  httpx takes a quarter of a second
+
+    stages = len(refined_grids(*grid.shape, COARSE_POINTS))
+    with live_push(push, stages) as live:
+
+        def tell_both(share: float) -> None:
+            live.progress(share)
+            tell(share)
+
+        def show_both(surface: Surface) -> None:
+            live(surface, stages)
+            show(surface)
+
+        yield tell_both, show_both
 
 
-def _stages(measure: _Measure, grid: Grid, progress: Callable[[float], None]) -> Iterator[Surface]:
+def _stages(measure: Measure, grid: Grid, progress: Callable[[float], None]) -> Iterator[Surface]:
     """Whole surfaces on grids from coarse to full, each of which contains the one before; at least one."""
     alphas, betas = grid.x.coordinates, np.zeros(1) if grid.y is None else grid.y.coordinates
     done = 0
@@ -261,6 +182,7 @@ def _about(module: nn.Module, loss_fn: Any) -> dict[str, Any]:
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     named = loss_fn if hasattr(loss_fn, "__qualname__") else type(loss_fn)
     return {
+        "source": "landscape_core.landscape",
         "model": f"{type(module).__module__}.{type(module).__qualname__}",
         "model_sha256": digest.hexdigest(),
         "parameters": sum(p.numel() for p in module.parameters()),

@@ -30,6 +30,7 @@ def address(surface: SurfaceInfo, token: str | None = None, view: View | None = 
         "events": f"{base}/events",
         "state": surface.state,
         "problem": surface.problem,
+        "sent": surface.origin == "imported",
         "progress": surface.progress.model_dump(mode="json"),
         "view": view.model_dump(mode="json") if view else None,
         "titles": axis_titles(surface.request),
@@ -42,9 +43,7 @@ def stores(known: dict[str, Any]) -> list[Component]:
     """The facts of the page: where it is, how far it is, the chosen cell, the view."""
     return [
         dcc.Store(id=ids.SURFACE_ADDRESS, data=known),
-        dcc.Store(
-            id=ids.SURFACE_LIVE, data={"state": known["state"], "problem": known["problem"], "progress": known["progress"]}
-        ),
+        dcc.Store(id=ids.SURFACE_LIVE, data={name: known[name] for name in ("state", "problem", "progress", "sent")}),
         dcc.Store(id=ids.SURFACE_POINT),
         dcc.Store(id=ids.SURFACE_VIEW),
         dcc.Store(id=ids.SURFACE_HOME_DONE),

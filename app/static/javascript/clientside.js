@@ -42,7 +42,9 @@
       asked.search = search || "";
       let problem = "The server does not answer; reload the page in a moment.";
       try {
-        const answer = await (await fetch(asked)).json();
+        const response = await fetch(asked);
+        problem = `What answered is no page of Loss Atlas (HTTP ${response.status}): a login in front of it may have run out; reload the page.`;
+        const answer = await response.json();
         if (answer.content) return [answer.content, answer.title];
         problem = answer.error?.message || problem;
       } catch { /* said below */ }
@@ -116,11 +118,13 @@
   };
   const HOMES = { queued: true, running: true };
 
-  function sentence({ state, progress, connection }) {
+  function sentence({ state, progress, connection, sent }) {
     if (connection === "lost") return "The connection was lost; trying again…";
     if (!HOMES[state]) return "";
-    if (!progress || !progress.stages) return "Waiting for a worker";
-    const parts = [`Stage ${progress.stage} of ${progress.stages}`];
+    if (sent && !progress?.stage) return "Waiting for its sender's first surface";
+    if (!progress || !(progress.stages || sent)) return "Waiting for a worker";
+    const parts = [progress.stages ? `Stage ${progress.stage} of ${progress.stages}` : `Stage ${progress.stage}`];
+    if (sent) parts.push("sent while it is computed");
     if (progress.examples) parts.push(plural(progress.examples, "example a cell", "examples a cell"));
     if (progress.seconds_left !== null && progress.seconds_left !== undefined) parts.push(`${duration(progress.seconds_left)} left`);
     return parts.join(" · ");
@@ -130,6 +134,7 @@
     if (live.facts?.low) return null;
     if (live.facts) return "No cell of this surface has a finite loss, so there is nothing to draw.";
     if (live.state === "failed") return "The computation failed before there was a surface to show.";
+    if (live.state === "cancelled" && live.sent) return "It was left unfinished before there was a surface to show.";
     if (live.state === "cancelled") return "Cancelled before there was a surface to show.";
     return live.state === "queued" ? "Waiting for a worker…" : "The first whole surface is on its way…";
   }
@@ -159,7 +164,8 @@
     },
     progress(live) {
       if (!live || !live.state) return [no(), no(), no(), no(), no(), no()];
-      const [word, colour] = STATES[live.state], note = waitingFor(live);
+      const left = live.sent && live.state === "cancelled";
+      const [word, colour] = left ? ["Unfinished", "orange"] : STATES[live.state], note = waitingFor(live);
       const done = live.state === "finished" ? 100 : 100 * (live.progress?.done || 0);
       const spinner = HOMES[live.state] && note ? html("Div", { className: "stage-spinner" }) : null;
       return [
@@ -171,7 +177,7 @@
       const shown = (yes) => (yes ? {} : { display: "none" });
       if (!live) return [shown(false), shown(false), no()];
       const over = !HOMES[live.state];
-      return [shown(!over), shown(live.state === "failed" || live.state === "cancelled"), over && told !== live.state ? live.state : no()];
+      return [shown(!over && !live.sent), shown(!live.sent && (live.state === "failed" || live.state === "cancelled")), over && told !== live.state ? live.state : no()];
     },
     /** What can be taken away: numbers once there is a whole surface, directions once it is finished. */
     downloads(live) {

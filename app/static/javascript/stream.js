@@ -201,7 +201,7 @@
       page.ended = false;
     } else {
       leave();
-      page = { address, view: null, camera: remembered(address).camera || home(narrow()), live: { state: address.state, progress: address.progress } };
+      page = { address, view: null, camera: remembered(address).camera || home(narrow()), live: { state: address.state, progress: address.progress, sent: address.sent } };
     }
     load().catch(() => null);
     open();
