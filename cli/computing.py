@@ -60,10 +60,10 @@ class WithManyFiles(click.Command):
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
     "--architecture",
-    metavar="NAME[:OPTION=VALUE]|FILE.py:FACTORY|torchvision:NAME|timm:NAME",
+    metavar="NAME[:OPTION=VALUE]|FILE.py:FACTORY",
     default="infer",
     show_default=True,
-    help="As in mlp:activation=tanh; your own code; or a library's network, as in timm:NAME,option=value.",
+    help="As in mlp:activation=tanh, torchvision:NAME or timm:NAME; or your own code.",
 )
 @click.option("--dataset", required=True, metavar="NAME|FILE.npz", help="A catalogued data set, or an .npz with x and y.")
 @click.option("--split", type=click.Choice(["train", "test"]), default="train", show_default=True, help="Which of its parts.")

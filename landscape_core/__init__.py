@@ -8,6 +8,7 @@ For notebooks and one's own models:
     surface.figure()
     surface.save("a.npz")
     lc.push(surface, "http://127.0.0.1:8050")
+    lc.landscape(model, loss_fn, batches, push="http://127.0.0.1:8050")  # a link at once, under which it refines
 
 What is named here is loaded when it is first used: `import landscape_core` loads neither torch nor Plotly.
 """

@@ -63,7 +63,7 @@ class Checkpoints(Uploads):
         """
         self.upload_row(CheckpointRow, "checkpoint", checkpoint_id)
         with self.database.reading() as session:
-            working = SurfaceRow.state.in_(("queued", "running"))
+            working = SurfaceRow.state.in_(("queued", "running")) & SurfaceRow.job.is_not(None)
             named = or_(SurfaceRow.checkpoint == checkpoint_id, SurfaceRow.request.contains(checkpoint_id, autoescape=True))
             query = select(func.count()).where(named, working)
             count = session.scalar(query) or 0

@@ -185,11 +185,12 @@ class LiveImports(Imports):
             return
         with self.database.writing() as session:
             query = select(SurfaceRow).join(LiveRow, SurfaceRow.id == LiveRow.surface)
-            silent = session.scalars(query.where(SurfaceRow.state == "running", LiveRow.heard < oldest)).all()
-            for row in silent:
+            silent = LiveRow.pending.is_(None) & (LiveRow.heard < oldest)
+            left = session.scalars(query.where(SurfaceRow.state == "running", silent)).all()
+            for row in left:
                 row.state, row.problem = "cancelled", _left(SILENT, row, silence)
         with self._redis_may_be_away():
-            for row in silent:
+            for row in left:
                 self.queue.publish_event(row.id, "end", end_event("cancelled", row.problem))
 
     def _sent_by(self, session: Session, surface_id: str, secret: str) -> tuple[LiveRow, SurfaceRow]:
@@ -250,7 +251,7 @@ class LiveImports(Imports):
             live = session.get(LiveRow, surface_id, populate_existing=True)
             if row is None or live is None or live.pending != sha:
                 return
-            live.pending, live.refused = None, problem
+            live.pending, live.refused, live.heard = None, problem, now()
             if surface is None:
                 return
             # in the transaction, so that a slower thread writes nothing older

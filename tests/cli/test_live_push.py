@@ -27,9 +27,9 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def impatient(start_atlas: Callable[..., Any]) -> Iterator[Any]:
-    """A Loss Atlas that gives a silent sender up after four seconds."""
-    started = start_atlas(LOSSATLAS_LIVE_SILENCE_S="4")
+def running(start_atlas: Callable[..., Any]) -> Iterator[Any]:
+    """A Loss Atlas; the last test starts it again, less patient."""
+    started = start_atlas()
     yield started
     assert started.stop() == 0, started.log.read_text()
 
@@ -59,7 +59,7 @@ def _net() -> tuple[nn.Module, Any, list[Any]]:
     return nn.Linear(6, 3), nn.CrossEntropyLoss(reduction="none"), data
 
 
-def test_a_landscape_refines_under_one_link_until_it_is_whole(impatient, capsys):
+def test_a_landscape_refines_under_one_link_until_it_is_whole(running, capsys):
     """Each stage is waited for on the server before the next is computed: none is passed over, every one is seen."""
     seen: list[tuple[int, int, tuple[int, ...]]] = []
     link = ""
@@ -74,7 +74,7 @@ def test_a_landscape_refines_under_one_link_until_it_is_whole(impatient, capsys)
         np.testing.assert_array_equal(shown, surface.loss)
         seen.append((info["progress"]["stage"], info["progress"]["stages"], shown.shape))
 
-    surface = lc.landscape(*_net(), grid="-1:1:9x-1:1:9", push=f"{impatient.url}/", on_stage=look)
+    surface = lc.landscape(*_net(), grid="-1:1:9x-1:1:9", push=f"{running.url}/", on_stage=look)
     assert seen[0] == (1, len(seen), (5, 5))
     assert [stage for stage, _, _ in seen] == list(range(1, len(seen) + 1))
     assert seen[-1][2] == (9, 9)
@@ -85,7 +85,7 @@ def test_a_landscape_refines_under_one_link_until_it_is_whole(impatient, capsys)
     assert httpx.get(link).status_code == 200
 
 
-def test_an_exception_leaves_it_unfinished_and_what_came_can_be_downloaded(impatient, capsys):
+def test_an_exception_leaves_it_unfinished_and_what_came_can_be_downloaded(running, capsys):
     links: list[str] = []
 
     def stop(surface: lc.Surface) -> None:
@@ -93,48 +93,15 @@ def test_an_exception_leaves_it_unfinished_and_what_came_can_be_downloaded(impat
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        lc.landscape(*_net(), grid="-1:1:9", push=lc.push(impatient.url, name="my net"), on_stage=stop)
+        lc.landscape(*_net(), grid="-1:1:9", push=lc.push(running.url, name="my net"), on_stage=stop)
     info = _shared(links[0])
     assert (info["title"], info["state"]) == ("my net", "cancelled")
     assert info["problem"] == "Its sender stopped before the surface was whole; what had come until then is shown."
     assert _loss(links[0]).shape == (1, 5)
 
 
-KILLED = """
-    import sys, time, torch, landscape_core as lc
-    from torch import nn
-    def slow(surface):
-        time.sleep(600)
-    data = [(torch.randn(8, 6), torch.randint(0, 3, (8,)))]
-    lc.landscape(nn.Linear(6, 3), nn.CrossEntropyLoss(), data, grid="-1:1:9", push=sys.argv[1], on_stage=slow)
-"""
-
-
-def test_a_sender_that_is_killed_is_given_up_also_by_a_server_that_was_started_again(impatient, start_atlas):
-    with subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(KILLED), impatient.url],
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=Path(__file__).parents[2],
-    ) as sender:
-        assert sender.stdout is not None
-        link = sender.stdout.readline().split()[-1]
-        _until(lambda: _shared(link)["progress"]["stage"] == 1)
-        sender.send_signal(signal.SIGKILL)
-    path = link.partition("/s/")[2]
-    assert impatient.stop() == 0
-    again = start_atlas(data=impatient.data, LOSSATLAS_LIVE_SILENCE_S="4")
-    impatient.process, impatient.url, impatient.log = again.process, again.url, again.log
-    link = f"{again.url}/s/{path}"
-    assert _shared(link)["state"] == "running"
-    info = _until(lambda: (found := _shared(link))["state"] != "running" and found)
-    assert info["state"] == "cancelled"
-    assert "Nothing has come from its sender for 4 s" in info["problem"]
-    assert _loss(link).shape == (1, 5)
-
-
-def test_a_computation_of_one_s_own_streams_too(impatient):
-    with lc.push(impatient.url) as live:
+def test_a_computation_of_one_s_own_streams_too(running):
+    with lc.push(running.url) as live:
         for points in (3, 5):
             live.progress(points / 5)
             live(measured(points, points))
@@ -144,10 +111,10 @@ def test_a_computation_of_one_s_own_streams_too(impatient):
         lc.landscape(*_net(), push=live)
 
 
-def test_a_surface_that_was_deleted_there_is_told_by_a_warning_and_is_not_lost(impatient):
+def test_a_surface_that_was_deleted_there_is_told_by_a_warning_and_is_not_lost(running):
     with pytest.warns(UserWarning, match=r"did not get the whole surface \(There is no surface .* sends it again"):
         surface = lc.landscape(
-            *_net(), grid="-1:1:5", push=(live := lc.push(impatient.url)), on_stage=lambda _: _delete(live.link)
+            *_net(), grid="-1:1:5", push=(live := lc.push(running.url)), on_stage=lambda _: _delete(live.link)
         )
     assert surface.loss.shape == (1, 5)
 
@@ -177,31 +144,31 @@ def _shown_to_be_copied(server: str) -> list[str]:
     return texts
 
 
-def test_the_lines_that_are_shown_for_a_file_that_nothing_fits_give_a_link(impatient, tmp_path, capsys):
+def test_the_lines_that_are_shown_for_a_file_that_nothing_fits_give_a_link(running, tmp_path, capsys):
     """Exactly as they stand on the page, around a user's `model` and `batches`; the command around a user's `net.py`."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(784, 8), nn.Tanh(), nn.Bilinear(8, 8, 4), nn.Linear(4, 10))
     model[3] = nn.Conv1d(8, 4, 1)
     path = tmp_path / "it's mine.pt"
     torch.save(model.state_dict(), path)
-    sent = httpx.put(f"{impatient.url}/api/v1/checkpoints", params={"filename": path.name}, content=path.read_bytes()).json()
+    sent = httpx.put(f"{running.url}/api/v1/checkpoints", params={"filename": path.name}, content=path.read_bytes()).json()
     info = _until(
-        lambda: (i := httpx.get(f"{impatient.url}/api/v1/checkpoints/{sent['id']}").json())["state"] != "inspecting" and i
+        lambda: (i := httpx.get(f"{running.url}/api/v1/checkpoints/{sent['id']}").json())["state"] != "inspecting" and i
     )
     assert (info["state"], info["tensors"], info["candidates"]) == ("rejected", 6, [])
-    python, command = _shown_to_be_copied(impatient.url)
+    python, command = _shown_to_be_copied(running.url)
     assert len(python.splitlines()) == 3
     user: dict[str, Any] = dict(zip(("model", "_", "batches"), _net(), strict=True))
     exec(python, user)
     link = capsys.readouterr().out.split()[-1]
-    assert link.startswith(f"{impatient.url}/s/")
+    assert link.startswith(f"{running.url}/s/")
     assert (_shared(link)["state"], _shared(link)["title"]) == ("finished", "it's mine")
     lines = [shlex.split(line) for line in command.splitlines()]
     assert lines[0][:5] == ["lossatlas", "compute", path.name, "--architecture", "net.py:build"]
-    assert lines[1] == ["lossatlas", "push", "it's mine.surface.npz", "--server", impatient.url]
+    assert lines[1] == ["lossatlas", "push", "it's mine.surface.npz", "--server", running.url]
 
 
-def test_what_cannot_be_streamed_to_is_said_before_anything_is_computed(free_port, impatient):
+def test_what_cannot_be_streamed_to_is_said_before_anything_is_computed(free_port, running):
     def never(_surface: lc.Surface) -> None:
         raise AssertionError
 
@@ -212,4 +179,37 @@ def test_what_cannot_be_streamed_to_is_said_before_anything_is_computed(free_por
     with pytest.raises(InvalidRequest, match="takes the server's address too"):
         lc.push(measured(3, 3))  # type: ignore[call-overload]
     with pytest.raises(SurfaceRejected, match="name"):
-        lc.push(impatient.url, name="")
+        lc.push(running.url, name="")
+
+
+KILLED = """
+    import sys, time, torch, landscape_core as lc
+    from torch import nn
+    def slow(surface):
+        time.sleep(600)
+    data = [(torch.randn(8, 6), torch.randint(0, 3, (8,)))]
+    lc.landscape(nn.Linear(6, 3), nn.CrossEntropyLoss(), data, grid="-1:1:9", push=sys.argv[1], on_stage=slow)
+"""
+
+
+def test_a_sender_that_is_killed_is_given_up_also_by_a_server_that_was_started_again(running, start_atlas):
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(KILLED), running.url],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    ) as sender:
+        assert sender.stdout is not None
+        link = sender.stdout.readline().split()[-1]
+        _until(lambda: _shared(link)["progress"]["stage"] == 1)
+        sender.send_signal(signal.SIGKILL)
+    path = link.partition("/s/")[2]
+    assert _shared(link)["state"] == "running"
+    assert running.stop() == 0
+    again = start_atlas(data=running.data, LOSSATLAS_LIVE_SILENCE_S="2")
+    running.process, running.url, running.log = again.process, again.url, again.log
+    link = f"{again.url}/s/{path}"
+    info = _until(lambda: (found := _shared(link))["state"] != "running" and found)
+    assert info["state"] == "cancelled"
+    assert "Nothing has come from its sender for 2 s" in info["problem"]
+    assert _loss(link).shape == (1, 5)

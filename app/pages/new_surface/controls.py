@@ -129,7 +129,7 @@ def plane(values: Values, checkpoints: Sequence[Any]) -> list[Component]:
                 either(values, SHAPE, "Cut along", (("surface", "Two directions"), ("curve", "One (a curve)"))),
                 select(values, DIRECTIONS, "Directions", choices.DIRECTIONS),
             ],
-            className="row",
+            className="row row-level",
         ),
         seeds(values),
         others(values, checkpoints),

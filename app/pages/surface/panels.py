@@ -70,7 +70,9 @@ def question(surface: SurfaceInfo, titles: Mapping[str, str]) -> Component:
     """The request in words."""
     request = surface.request
     if request is None:
-        return dmc.Text("The file was imported and does not say how it was made.", size="sm", c="dimmed")
+        return dmc.Text(
+            "It was computed elsewhere and brings no question; what it says of itself stands below.", size="sm", c="dimmed"
+        )
     y = request.grid.y
     return fact_list(
         fact("Network", words.network(request.architecture.name, request.architecture.options)),
