@@ -5,14 +5,14 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
 from cli.own_code import OwnCode
 from cli.parsing import Principal, Towards, TypedDirection, parse_direction, parse_grid, parse_standardisation
 from landscape_core.errors import InvalidRequest, NotFound
-from landscape_core.requests import MAX_CHECKPOINTS, ArchitectureSpec, Grid, Normalisation, Standardisation
+from landscape_core.requests import MAX_CHECKPOINTS, ArchitectureSpec, Grid, Metric, Normalisation, Standardisation
 
 SUFFIXES = (".npz", ".h5", ".csv", ".json", ".png", ".vtp", ".stl", ".glb")
 """What a surface is written as: `formats.WRITABLE`, named here so that a refusal need not import h5py."""
@@ -35,6 +35,7 @@ class Asked:
         preprocessing: None to take the data set's usual one.
         x: First direction; a path is that of a direction file.
         y: Second direction; None for a curve.
+        metrics: What else is counted of every cell.
         run: The checkpoints of the training run that is projected on the plane, in its order.
         out: Where the surface goes.
     """
@@ -47,6 +48,7 @@ class Asked:
     seed: int | None
     preprocessing: str | Standardisation | None
     loss: str
+    metrics: tuple[str, ...]
     x: TypedDirection
     y: TypedDirection | None
     run: tuple[Path, ...]
@@ -78,6 +80,7 @@ class Asked:
             seed=None if typed["in_order"] else (typed["seed"] or 0),
             preprocessing=_preprocessing(typed["preprocessing"], typed["mean"], typed["std"]),
             loss=typed["loss"],
+            metrics=_metrics(typed["metrics"]),
             x=parse_direction(typed["x"], "--x"),
             y=None if curve else parse_direction("random:2" if typed["y"] is None else typed["y"], "--y"),
             run=typed["checkpoints"],
@@ -148,6 +151,17 @@ def _dataset(text: str) -> str | Path:
     if text.lower().endswith(".npz") or "/" in text:
         return Path(text)
     return dataset_entry(text).id
+
+
+def _metrics(text: str | None) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in (text or "").split(",") if name.strip())
+    unknown = [name for name in names if name not in get_args(Metric)]
+    if unknown:
+        raise InvalidRequest(
+            f"There is no metric {unknown[0]!r}; --metrics takes {', '.join(get_args(Metric))}, with commas between.",
+            field="metrics",
+        )
+    return names
 
 
 def _preprocessing(name: str | None, mean: str | None, std: str | None) -> str | Standardisation | None:

@@ -111,6 +111,7 @@ class Material:
                 preprocessing=facts.preprocessing if asked.preprocessing is None else asked.preprocessing,
             ),
             loss=asked.loss,  # type: ignore[arg-type]  # click offers these
+            metrics=asked.metrics,  # type: ignore[arg-type]  # checked when they were read
             plane=PlaneSpec(
                 x=self._spec(asked, asked.x, self.files[0]),
                 y=None if asked.y is None else self._spec(asked, asked.y, self.files[1]),

@@ -41,6 +41,7 @@ __all__ = [
     "HessianDirection",
     "Loss",
     "Message",
+    "Metric",
     "Norm",
     "Normalisation",
     "Option",
@@ -61,6 +62,7 @@ Finite = Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6), AfterVali
 """A number of moderate size; -0.0 becomes 0.0, so that one question has one digest."""
 
 Option = str | int | Annotated[float, Field(allow_inf_nan=False)] | bool
+Metric = Literal["top5", "class_accuracy"]
 Loss = Literal["cross_entropy", "mse_softmax", "mse", "multi_margin", "nll"]
 
 
@@ -162,7 +164,10 @@ class Grid(Message):
 
 
 class SurfaceRequest(Message):
-    """One question about a loss landscape; the same question has the same digest."""
+    """One question about a loss landscape; the same question has the same digest.
+
+    `metrics` are counted beside loss and accuracy: `top5`, `class_accuracy`; in whatever order they are given, they are sorted.
+    """
 
     checkpoint: Sha256
     architecture: ArchitectureSpec
@@ -171,6 +176,9 @@ class SurfaceRequest(Message):
     plane: PlaneSpec
     grid: Grid
     budget: Literal["exact"] = "exact"
+    metrics: Annotated[tuple[Metric, ...], AfterValidator(lambda given: tuple(sorted(set(given))))] = Field(
+        default=(), exclude_if=lambda metrics: not metrics
+    )
 
     @model_validator(mode="after")
     def _curve_or_surface(self) -> SurfaceRequest:

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from redis.exceptions import RedisError
 
+from landscape_core.compute.provenance import own_quantities, own_values, own_values_of
 from landscape_core.errors import Cancelled, ComputationFailed, FileRejected, LandscapeError, NotFound, OutOfMemory
 from landscape_core.formats import directions_h5, npz, to_bytes
 from landscape_core.results import MEASURED, Surface
@@ -132,10 +133,9 @@ class Tasks:
         row = np.zeros(1, int) if whole.y is None else np.flatnonzero(whole.y == 0.0)
         if len(row) and len(column) and whole.state[row[0], column[0]] == MEASURED:
             loss, accuracy = whole.loss[row[0], column[0]], whole.accuracy[row[0], column[0]]
-        else:
-            own = self._inputs.evaluator(surface).own_loss(self._should_stop(surface))
-            loss, accuracy = own.loss_sum[0] / own.examples[0], 100.0 * own.correct[0] / own.examples[0]
-        return {"own_loss": float(loss) if np.isfinite(loss) else None, "own_accuracy": float(accuracy)}
+            metrics = {name: float(table[row[0], column[0]]) for name, table in whole.quantities.items()}
+            return own_values(loss, accuracy) | own_quantities(metrics)
+        return own_values_of(self._inputs.evaluator(surface).own_loss(self._should_stop(surface)))
 
     def _inspected(self, kind: Kind, sha: str, filename: str) -> dict[str, Any]:
         """The report on a quarantined file; its canonical form is stored if it is accepted."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from landscape_core.catalogue import check_data, check_request, macs_per_example
@@ -23,6 +23,7 @@ from landscape_core.compute.devices import compute_exactly, is_out_of_memory
 from landscape_core.compute.directions import DirectionArrays, directions_for, moved_tensors
 from landscape_core.compute.first_layer import FirstLayer
 from landscape_core.compute.losses import classified_rightly, float64_sums, per_example
+from landscape_core.compute.metrics import counts_of
 from landscape_core.compute.planes import Plane
 from landscape_core.compute.provenance import about_directions, made_with
 from landscape_core.errors import Cancelled, InvalidRequest, OutOfMemory
@@ -129,14 +130,13 @@ class Evaluator:
             Cancelled: `should_stop` said so.
             OutOfMemory: The device's memory does not suffice for one example.
         """
-        n = len(cells)
-        sums, squares, correct = np.zeros(n), np.zeros(n), np.zeros(n, np.int64)
+        seen = []
         for index, (row, column) in enumerate(cells):
             place = (float(self._alphas[column]), float(self._betas[row]))
-            sums[index], squares[index], correct[index] = self._sums_at(place, start, stop, should_stop)
+            seen.append(self._tally_at(place, start, stop, should_stop))
             if progress is not None:
-                progress((index + 1) / n)
-        return Tally(np.full(n, stop - start, np.int64), sums, squares, correct)
+                progress((index + 1) / len(cells))
+        return Tally.joined(seen)
 
     def own_loss(self, should_stop: Callable[[], bool] | None = None) -> Tally:
         """What the checkpoint itself gives over the whole slice: a tally of shape (1,).
@@ -150,8 +150,7 @@ class Evaluator:
         """
         total = Tally.zeros(1)
         for start, stop in chunk_bounds(self.examples):
-            losses, squares, correct = self._sums_at((0.0, 0.0), start, stop, should_stop)
-            total += Tally(np.array([stop - start]), np.array([losses]), np.array([squares]), np.array([correct]))
+            total += self._tally_at((0.0, 0.0), start, stop, should_stop)
         return total
 
     def provenance(self) -> dict[str, Any]:
@@ -173,19 +172,17 @@ class Evaluator:
             return FirstLayer(module, directions, self._batches)
         return None
 
-    def _sums_at(
-        self, place: tuple[float, float], start: int, stop: int, should_stop: Callable[[], bool] | None
-    ) -> tuple[float, float, int]:
-        """Σ loss, Σ loss², how many right: of the examples start … stop, at the place (α, β)."""
+    def _tally_at(self, place: tuple[float, float], start: int, stop: int, should_stop: Callable[[], bool] | None) -> Tally:
+        """What the examples start … stop give at the place (α, β): a tally of shape (1,)."""
         self._plane.move_to(*place)
-        losses, right = [], []
+        losses, right, counted = [], [], []
         position = start
         while position < stop:
             if should_stop is not None and should_stop():
                 raise Cancelled("The computation was cancelled.")
             end = min(position + self._batch, stop)
             try:
-                loss, correct = self._measured(place, position, end)
+                loss, correct, counts = self._measured(place, position, end)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -193,19 +190,31 @@ class Evaluator:
                 continue
             losses.append(loss)
             right.append(correct)
+            counted.append(counts)
             position = end
-        return *float64_sums(losses), int(torch.cat(right).sum())
+        loss_sum, loss_sq = float64_sums(losses)
+        return Tally(
+            np.array([stop - start]),
+            np.array([loss_sum]),
+            np.array([loss_sq]),
+            np.array([int(torch.cat(right).sum())]),
+            {name: torch.stack([counts[name] for counts in counted]).sum(dim=0).cpu().numpy() for name in counted[0]},
+        )
 
     @torch.inference_mode()
-    def _measured(self, place: tuple[float, float], start: int, stop: int) -> tuple[Float[Tensor, " n"], Bool[Tensor, " n"]]:
-        """The loss of each example, and whether it was classified rightly."""
+    def _measured(
+        self, place: tuple[float, float], start: int, stop: int
+    ) -> tuple[Float[Tensor, " n"], Bool[Tensor, " n"], dict[str, Int[Tensor, "*_cells"]]]:
+        """The loss of each example, whether it was classified rightly, and what else is counted of the batch."""
         x, labels = self._batches.take(start, stop)
         module = self._plane.module
         if self._first is not None and isinstance(module, Perceptron):
             outputs = module.after_first(self._first.at(*place, start, stop))
         else:
             outputs = module(x)
-        return self._loss(outputs, labels), classified_rightly(outputs, labels)
+        right = classified_rightly(outputs, labels)
+        counts = counts_of(self.request.metrics, self._facts.classes, outputs, labels, right)
+        return self._loss(outputs, labels), right, counts
 
     @torch.inference_mode()
     def _check_outputs(self) -> None:

@@ -13,7 +13,7 @@ from landscape_core.compute.datasets import Examples
 from landscape_core.compute.derivation import CheckpointReader, derive
 from landscape_core.compute.directions import DirectionArrays
 from landscape_core.compute.evaluation import Evaluator
-from landscape_core.compute.provenance import own_values
+from landscape_core.compute.provenance import own_values_of
 from landscape_core.estimate import chunk_bounds, surface_from_tally
 from landscape_core.requests import SurfaceRequest
 from landscape_core.results import Surface, Tally
@@ -69,12 +69,11 @@ def compute_surface(
     centre = evaluator.own_loss(should_stop)
     provenance = {
         **evaluator.provenance(),
-        **own_values(centre.loss_sum[0] / centre.examples[0], 100.0 * int(centre.correct[0]) / int(centre.examples[0])),
+        **own_values_of(centre),
         "started": began.isoformat(timespec="seconds"),
         "seconds": round(time.monotonic() - started, 3),
     }
-    grid = Tally(*(part.reshape(rows, columns) for part in (total.examples, total.loss_sum, total.loss_sq, total.correct)))
-    return surface_from_tally(request, grid, provenance)
+    return surface_from_tally(request, total.reshaped(rows, columns), provenance)
 
 
 def _share_of(progress: Callable[[float], None] | None, start: float, stop: float) -> Callable[[float], None] | None:

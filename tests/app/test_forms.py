@@ -49,6 +49,7 @@ def test_the_first_values_are_a_request():
         {forms.DIRECTIONS: "principal", "plane.trajectory": ["cd" * 32, "ef" * 32], "plane.y.index": 3},
         {forms.DIRECTIONS: "hessian", "plane.y.index": -1, "plane.x.examples": 99},
         {"data.preprocessing": "custom", "data.preprocessing.mean": "0.5, 0.25", "data.preprocessing.std": "1; 2"},
+        {"metrics": ["top5", "class_accuracy"]},
         {"loss": "mse", "plane.normalisation.of": "states", "grid.y.points": 7, "data.split": "test"},
     ],
 )
