@@ -39,6 +39,7 @@ DEFAULTS: dict[str, Any] = {
     "data.preprocessing.mean": "",
     "data.preprocessing.std": "",
     "loss": "cross_entropy",
+    "metrics": [],
     SHAPE: "surface",
     DIRECTIONS: "random",
     "plane.x.seed": 1,
@@ -83,6 +84,7 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
             "preprocessing": _preprocessing(values),
         },
         "loss": values["loss"],
+        "metrics": values["metrics"] or [],
         "plane": {
             "x": _direction(values, "x"),
             "y": _direction(values, "y") if surface else None,

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
@@ -15,7 +15,7 @@ from cli.model_folders import holds_checkpoint, told_architecture
 from cli.own_code import OwnCode
 from cli.parsing import Principal, Towards, TypedDirection, parse_direction, parse_grid, parse_standardisation
 from landscape_core.errors import InvalidRequest, NotFound
-from landscape_core.requests import MAX_CHECKPOINTS, ArchitectureSpec, BatchNorm, Grid, Normalisation, Standardisation
+from landscape_core.requests import MAX_CHECKPOINTS, ArchitectureSpec, BatchNorm, Grid, Metric, Normalisation, Standardisation
 
 SUFFIXES = (".npz", ".h5", ".csv", ".json", ".png", ".vtp", ".stl", ".glb")
 """What a surface is written as: `formats.WRITABLE`, named here so that a refusal need not import h5py."""
@@ -87,6 +87,7 @@ class Asked(AskedPlane):
         dataset: A catalogued name, or the path of an `.npz`.
         seed: None keeps the data set's own order.
         preprocessing: None to take the data set's usual one.
+        metrics: What else is counted of every cell.
         batch_norm: Which statistics it has at a cell.
         grid: None to take that of the half-done surface.
         resume: A half-done surface that is completed.
@@ -100,6 +101,7 @@ class Asked(AskedPlane):
     seed: int | None
     preprocessing: str | Standardisation | None
     loss: str
+    metrics: tuple[str, ...]
     batch_norm: BatchNorm
     grid: Grid | None
     resume: Path | None
@@ -125,6 +127,7 @@ class Asked(AskedPlane):
             seed=None if typed["in_order"] else (typed["seed"] or 0),
             preprocessing=_preprocessing(typed["preprocessing"], typed["mean"], typed["std"]),
             loss=typed["loss"],
+            metrics=_metrics(typed["metrics"]),
             x=parse_direction(typed["x"], "--x"),
             y=None if curve else parse_direction("random:2" if typed["y"] is None else typed["y"], "--y"),
             run=typed["checkpoints"],
@@ -210,6 +213,17 @@ def _dataset(text: str) -> str | Path:
     if text.lower().endswith(".npz") or "/" in text:
         return Path(text)
     return dataset_entry(text).id
+
+
+def _metrics(text: str | None) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in (text or "").split(",") if name.strip())
+    unknown = [name for name in names if name not in get_args(Metric)]
+    if unknown:
+        raise InvalidRequest(
+            f"There is no metric {unknown[0]!r}; --metrics takes {', '.join(get_args(Metric))}, with commas between.",
+            field="metrics",
+        )
+    return names
 
 
 def _preprocessing(name: str | None, mean: str | None, std: str | None) -> str | Standardisation | None:

@@ -79,6 +79,7 @@ class WithManyFiles(click.Command):
 @click.option("--mean", metavar="0.49,0.48,0.45", help="Per channel, with --std, instead of --preprocessing.")
 @click.option("--std", metavar="0.25,0.24,0.26", help="Per channel.")
 @click.option("--loss", type=click.Choice(get_args(Loss)), default="cross_entropy", show_default=True, help="Per example.")
+@click.option("--metrics", metavar="NAMES", help="Counted beside loss and accuracy: top5, class_accuracy, with commas between.")
 @click.option("--x", metavar="DIRECTION", default="random:1", show_default=True, help=DIRECTION_HELP)
 @click.option("--y", metavar="DIRECTION", help="Second direction, alike.  [default: random:2]")
 @click.option(

@@ -72,6 +72,7 @@ class Material(CheckpointFiles):
                 preprocessing=facts.preprocessing if asked.preprocessing is None else asked.preprocessing,
             ),
             loss=asked.loss,  # type: ignore[arg-type]  # click offers these
+            metrics=asked.metrics,  # type: ignore[arg-type]  # checked when they were read
             plane=self.plane(asked),
             grid=self._grid(asked),
             batch_norm=asked.batch_norm,

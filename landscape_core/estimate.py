@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
+from landscape_core.quantities import class_name
 from landscape_core.requests import SurfaceRequest
 from landscape_core.results import MEASURED, NOT_COMPUTED, NOT_FINITE, TOKENS, Surface, Tally
 
@@ -79,4 +80,18 @@ def surface_over(x: Float64[np.ndarray, " nx"], y: Float64[np.ndarray, " ny"] | 
         accuracy=np.where(seen, accuracy, np.nan),
         examples=n,
         stderr=np.where(measured & (n > 1), stderr, np.nan),
+        quantities=_quantities(tally),
     )
+
+
+def _quantities(tally: Tally) -> dict[str, Float64[np.ndarray, "rows nx"]]:
+    """Percentages of what was counted; a class of which no example was seen anywhere is left out."""
+    found, counts = {}, tally.counts
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if "top5" in counts:
+            found["top5"] = 100.0 * counts["top5"] / tally.examples
+        if "class_correct" in counts:
+            shares = 100.0 * counts["class_correct"] / counts["class_examples"]
+            seen = (counts["class_examples"] > 0).any(axis=(0, 1))
+            found |= {class_name(int(index)): shares[:, :, index] for index in np.flatnonzero(seen)}
+    return found

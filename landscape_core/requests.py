@@ -44,6 +44,7 @@ __all__ = [
     "HessianDirection",
     "Loss",
     "Message",
+    "Metric",
     "Norm",
     "Normalisation",
     "Option",
@@ -68,6 +69,7 @@ Finite = Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6), AfterVali
 
 Option = str | int | Annotated[float, Field(allow_inf_nan=False)] | bool
 BatchNorm = Literal["fixed", "reestimated"]
+Metric = Literal["top5", "class_accuracy"]
 Loss = Literal["cross_entropy", "mse_softmax", "mse", "multi_margin", "nll"]
 
 
@@ -184,6 +186,7 @@ class SurfaceRequest(Message):
     `batch_norm` says which running statistics the network has at a cell: `fixed` those of the checkpoint (or moved with
     it, by `plane.normalisation.of`), as in Li et al. 2018; `reestimated` those of the moved network itself over the first
     `BATCH_NORM_EXAMPLES` of the request's examples (`compute.batch_norm`).
+    `metrics` are counted beside loss and accuracy: `top5`, `class_accuracy`; in whatever order they are given, they are sorted.
     """
 
     checkpoint: Sha256
@@ -195,6 +198,9 @@ class SurfaceRequest(Message):
     budget: Literal["exact"] = "exact"
     batch_norm: BatchNorm = Field(default="fixed", exclude_if=lambda how: how == "fixed")
     curvature: CurvatureSpec | None = Field(default=None, exclude_if=lambda spec: spec is None)
+    metrics: Annotated[tuple[Metric, ...], AfterValidator(lambda given: tuple(sorted(set(given))))] = Field(
+        default=(), exclude_if=lambda metrics: not metrics
+    )
 
     @model_validator(mode="after")
     def _curve_or_surface(self) -> SurfaceRequest:

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float64, Int64, UInt8
+from jaxtyping import Bool, Float64, Int64, UInt8
 
 from landscape_core.quantities import NATS
 from landscape_core.requests import SurfaceRequest
@@ -27,6 +28,10 @@ TOKENS = "tokens_per_example"
 """Where the provenance of a language model's surface says how many tokens each sequence has."""
 
 
+PARTS = ("examples", "loss_sum", "loss_sq", "correct")
+"""What every tally has of each cell."""
+
+
 @dataclass(frozen=True)
 class Tally:
     """What was seen at some cells. Tallies add; a mean and its standard error follow (see `estimate`).
@@ -36,12 +41,15 @@ class Tally:
         loss_sum: (*cells,) Σ loss over these examples; not finite where a loss was not.
         loss_sq: (*cells,) Σ loss².
         correct: (*cells,) how many examples were classified rightly; of sequences, how many of all their tokens.
+        counts: What else was asked for. `top5` (*cells,): how many labels are among the five largest outputs. `class_correct`
+            and `class_examples` (*cells, classes): of each class, how many were classified rightly, and how many there are.
     """
 
     examples: Int64[np.ndarray, "*cells"]
     loss_sum: Float64[np.ndarray, "*cells"]
     loss_sq: Float64[np.ndarray, "*cells"]
     correct: Int64[np.ndarray, "*cells"]
+    counts: dict[str, Int64[np.ndarray, "*_cells"]] = field(default_factory=dict)
 
     @classmethod
     def zeros(cls, *shape: int) -> Tally:
@@ -54,7 +62,42 @@ class Tally:
             self.loss_sum + other.loss_sum,
             self.loss_sq + other.loss_sq,
             self.correct + other.correct,
+            {name: np.asarray(self.counts.get(name, 0) + other.counts.get(name, 0)) for name in self.counts | other.counts},
         )
+
+    @classmethod
+    def joined(cls, tallies: Sequence[Tally]) -> Tally:
+        """One row of cells after the other."""
+        counts = {name: np.concatenate([tally.counts[name] for tally in tallies]) for name in tallies[0].counts}
+        examples, loss_sum, loss_sq, correct = (np.concatenate([getattr(t, name) for t in tallies]) for name in PARTS)
+        return cls(examples, loss_sum, loss_sq, correct, counts)
+
+    def reshaped(self, *shape: int) -> Tally:
+        """The same cells, so far in one row, in another shape."""
+        counts = {name: array.reshape(*shape, *array.shape[1:]) for name, array in self.counts.items()}
+        examples, loss_sum, loss_sq, correct = (getattr(self, name).reshape(shape) for name in PARTS)
+        return Tally(examples, loss_sum, loss_sq, correct, counts)
+
+    def within(self, inside: Bool[np.ndarray, "*cells"]) -> Tally:
+        """The same at these cells, and nothing seen at the others."""
+        counts = {n: a * inside.reshape(inside.shape + (1,) * (a.ndim - inside.ndim)) for n, a in self.counts.items()}
+        examples, loss_sum, loss_sq, correct = (np.where(inside, getattr(self, name), 0) for name in PARTS)
+        return Tally(examples, loss_sum, loss_sq, correct, counts)
+
+    def put(self, rows: Int64[np.ndarray, " n"], columns: Int64[np.ndarray, " n"], seen: Tally) -> None:
+        """Overwrites cells of this tally (ny, nx) in place.
+
+        Args:
+            rows: Index of each cell's row.
+            columns: Index of each cell's column.
+            seen: What was seen at these cells, of shape (n,).
+        """
+        for name in PARTS:
+            getattr(self, name)[rows, columns] = getattr(seen, name)
+        for name, array in seen.counts.items():
+            if name not in self.counts:
+                self.counts[name] = np.zeros((*self.examples.shape, *array.shape[1:]), np.int64)
+            self.counts[name][rows, columns] = array
 
 
 @dataclass(frozen=True)

@@ -154,7 +154,12 @@ class HalfDone:
             part: Index of the part, as from `numpy.ix_`; all if not given.
         """
         arrays = {name: np.where(kept[part], getattr(self.surface, name)[part], getattr(rest, name)) for name in _ARRAYS}
-        return replace(rest, **arrays)
+        own = self.surface.quantities
+        quantities = {
+            name: np.where(kept[part], own[name][part] if name in own else np.nan, table)
+            for name, table in rest.quantities.items()
+        }
+        return replace(rest, **arrays, quantities=quantities)
 
     def story(self, kept: Bool[np.ndarray, "rows nx"], checked: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Which cells came from where, for the provenance; earlier times that the surface was resumed come first.

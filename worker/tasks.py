@@ -23,6 +23,7 @@ import numpy as np
 from redis.exceptions import RedisError
 
 from landscape_core.compute import Losses, with_losses
+from landscape_core.compute.provenance import own_quantities, own_values, own_values_of
 from landscape_core.errors import Cancelled, ComputationFailed, FileRejected, LandscapeError, NotFound, OutOfMemory
 from landscape_core.formats import directions_h5, npz, principal_values, to_bytes
 from landscape_core.results import MEASURED, Surface
@@ -144,12 +145,10 @@ class Tasks:
         fixed = whole.request is None or whole.request.batch_norm == "fixed"
         if fixed and len(row) and len(column) and whole.state[row[0], column[0]] == MEASURED:
             loss, accuracy = whole.loss[row[0], column[0]], whole.accuracy[row[0], column[0]]
-        else:
-            evaluator = self._inputs.evaluator(surface)
-            own = evaluator.own_loss(self._should_stop(surface))
-            decisions = own.examples[0] * evaluator.decisions
-            loss, accuracy = own.loss_sum[0] / own.examples[0], 100.0 * own.correct[0] / decisions
-        return {"own_loss": float(loss) if np.isfinite(loss) else None, "own_accuracy": float(accuracy)}
+            metrics = {name: float(table[row[0], column[0]]) for name, table in whole.quantities.items()}
+            return own_values(loss, accuracy) | own_quantities(metrics)
+        evaluator = self._inputs.evaluator(surface)
+        return own_values_of(evaluator.own_loss(self._should_stop(surface)), evaluator.decisions)
 
     def _run(self, surface: str, trajectory: dict[str, Any]) -> dict[str, Any]:
         """The training run with the losses of its checkpoints; each is kept as soon as it is measured, if this should end."""

@@ -9,6 +9,7 @@ from landscape_core.catalogue.family import COUNTER, Candidate, Shapes
 from landscape_core.catalogue.matching import fit, size_problem
 from landscape_core.errors import InvalidRequest
 from landscape_core.plane import MAX_HESSIAN_PARAMETERS, MAX_RUN_VALUES
+from landscape_core.quantities import MAX_CLASSES
 from landscape_core.requests import (
     ArchitectureSpec,
     FileDirection,
@@ -20,6 +21,12 @@ from landscape_core.requests import (
     SurfaceRequest,
     TowardsDirection,
 )
+
+LEAST_FOR_TOP5 = 6
+"""Fewest classes of which it says something that the label is among the five largest outputs."""
+
+MAX_CLASS_VALUES = 2_000_000
+"""Most accuracies of single classes in one surface: every stage of it is sent to whoever looks at it."""
 
 
 def check_request(request: SurfaceRequest, shapes: Shapes, dataset: DatasetFacts) -> None:
@@ -68,6 +75,7 @@ def check_data(request: SurfaceRequest, dataset: DatasetFacts) -> None:
     """
     _check_examples(request, dataset)
     _check_preprocessing(request.data.preprocessing, dataset)
+    _check_metrics(request, dataset)
     check_plane(request.plane, request.checkpoint)
 
 
@@ -120,6 +128,35 @@ def _network_shapes(architecture: ArchitectureSpec, shapes: Shapes) -> dict[str,
 
 def _shape_of(shape: tuple[int, ...] | None) -> str:
     return "no tensor of this name" if shape is None else f"the shape {shape}"
+
+
+def _check_metrics(request: SurfaceRequest, dataset: DatasetFacts) -> None:
+    """Passes when what else is to be counted means something for so many classes, and can be held."""
+    if request.metrics and dataset.holds_tokens:
+        raise InvalidRequest(
+            f"{dataset.title} has a label for each token; top5 and class_accuracy are for one label an example, so leave them out.",
+            field="metrics",
+        )
+    if "top5" in request.metrics and dataset.classes < LEAST_FOR_TOP5:
+        raise InvalidRequest(
+            f"{dataset.title} has {dataset.classes} classes, of which five are nearly all; top5 needs at least "
+            f"{LEAST_FOR_TOP5}, so leave it out.",
+            field="metrics",
+        )
+    if "class_accuracy" not in request.metrics:
+        return
+    if dataset.classes > MAX_CLASSES:
+        raise InvalidRequest(
+            f"{dataset.title} has {dataset.classes:,} classes; class_accuracy is for at most {MAX_CLASSES}, so leave it out.",
+            field="metrics",
+        )
+    values = request.grid.cells * dataset.classes
+    if values > MAX_CLASS_VALUES:
+        raise InvalidRequest(
+            f"{request.grid.cells:,} cells of {dataset.classes} classes are {values:,} accuracies, and at most "
+            f"{MAX_CLASS_VALUES:,} are kept; take fewer points, or leave out class_accuracy.",
+            field="metrics",
+        )
 
 
 def _check_examples(request: SurfaceRequest, dataset: DatasetFacts) -> None:

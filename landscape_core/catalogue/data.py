@@ -146,6 +146,27 @@ def datasets() -> list[DatasetEntry]:
     ]
 
 
+FASHION_CLASSES = (
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+)  # fmt: skip
+CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+def class_names(dataset: str) -> tuple[str, ...] | None:
+    """What the classes of a data set are called, in the order of their labels; None where that is not known.
+
+    Args:
+        dataset: A catalogued name, or the id of an uploaded data set, whose classes have no names.
+    """
+    known = {
+        "fashion-mnist-sample": FASHION_CLASSES,
+        "fashion-mnist": FASHION_CLASSES,
+        "cifar10": CIFAR10_CLASSES,
+        "mnist": tuple(f"digit {digit}" for digit in range(10)),
+    }
+    return known.get(dataset)
+
+
 def dataset_entry(name: str) -> DatasetEntry:
     """The catalogued data set of this name.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from itertools import chain
 from typing import Any
@@ -12,6 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+
+from landscape_core.estimate import surface_over
+from landscape_core.quantities import class_of
+from landscape_core.results import Tally
 
 
 def made_with(device: torch.device) -> dict[str, Any]:
@@ -53,6 +57,34 @@ def about_directions(x: Sequence[np.ndarray], y: Sequence[np.ndarray] | None, mo
 def _flat(direction: Sequence[np.ndarray], moves: Sequence[bool]) -> np.ndarray:
     moving = [array.ravel() for array, chosen in zip(direction, moves, strict=True) if chosen]
     return np.concatenate([*moving, np.zeros(0)]).astype(np.float64)
+
+
+def own_values_of(tally: Tally, decisions: int = 1) -> dict[str, Any]:
+    """What the network itself gives, and what was counted beside: `own_top5`, `own_class_accuracy` by class. Percent.
+
+    Args:
+        tally: Of shape (1,), over all examples.
+        decisions: How many of each example `tally.correct` counts.
+    """
+    surface = surface_over(np.zeros(1), None, tally.reshaped(1, 1))
+    accuracy = 100.0 * int(tally.correct[0]) / (int(tally.examples[0]) * decisions)
+    found = own_values(tally.loss_sum[0] / tally.examples[0], accuracy)
+    return found | own_quantities({name: float(table[0, 0]) for name, table in surface.quantities.items()})
+
+
+def own_quantities(values: Mapping[str, float]) -> dict[str, Any]:
+    """The measured metrics of the network itself, as a surface's provenance holds them.
+
+    Args:
+        values: By the names in `landscape_core.quantities`, percent; NaN where unknown.
+    """
+    classes = {
+        str(class_of(name)): value for name, value in values.items() if class_of(name) is not None and np.isfinite(value)
+    }
+    return {
+        **({"own_top5": values["top5"]} if np.isfinite(values.get("top5", np.nan)) else {}),
+        **({"own_class_accuracy": classes} if classes else {}),
+    }
 
 
 def own_values(loss: float, accuracy: float) -> dict[str, float | None]:

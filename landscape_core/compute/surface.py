@@ -18,7 +18,7 @@ from landscape_core.compute.derivation import CheckpointReader, derive
 from landscape_core.compute.directions import DirectionArrays
 from landscape_core.compute.evaluation import Evaluator
 from landscape_core.compute.plane_curvature import PASSES, PlaneCurvature
-from landscape_core.compute.provenance import own_values
+from landscape_core.compute.provenance import own_values_of
 from landscape_core.compute.run_losses import with_losses
 from landscape_core.estimate import chunk_bounds, surface_from_tally
 from landscape_core.requests import SurfaceRequest
@@ -84,10 +84,7 @@ def compute_surface(
     provenance = {
         **evaluator.provenance(),
         **curved,
-        **own_values(
-            centre.loss_sum[0] / centre.examples[0],
-            100.0 * int(centre.correct[0]) / (int(centre.examples[0]) * evaluator.decisions),
-        ),
+        **own_values_of(centre, evaluator.decisions),
         "started": began.isoformat(timespec="seconds"),
     }
     if "trajectory" in about:
@@ -134,8 +131,8 @@ def _tally(
         step = _share_of(progress, start / evaluator.examples, stop / evaluator.examples)
         total += evaluator.tally(cells, start, stop, should_stop, step)
     grid = Tally.zeros(*wanted.shape)
-    for name in ("examples", "loss_sum", "loss_sq", "correct"):
-        getattr(grid, name)[wanted] = getattr(total, name)
+    rows, columns = np.nonzero(wanted)
+    grid.put(rows, columns, total)
     return grid
 
 

@@ -52,7 +52,7 @@ def in_chunk_order(job: SurfaceJob) -> Surface:
     total = Tally.zeros(len(cells))
     for start, stop in chunk_bounds(job.request.data.examples or 0):
         total += measured(WorkUnit(surface=job.surface, index=0, stage=0, cells=cells, start=start, stop=stop))
-    return surface_from_tally(job.request, Tally(*(getattr(total, n).reshape(ny, nx) for n in total.__dataclass_fields__)), {})
+    return surface_from_tally(job.request, total.reshaped(ny, nx), {})
 
 
 @pytest.mark.parametrize("shape", [CURVE, SQUARE, (1, 1)])

@@ -40,6 +40,9 @@ def check(site: Any, surface: str) -> None:
     found, right = npz.load(site.http.get(f"/surfaces/{surface}/data.npz").content), computed_here(site, surface)
     for name in ("x", "y", "loss", "stderr", "accuracy", "examples", "state"):
         np.testing.assert_array_equal(getattr(found, name), getattr(right, name), name)
+    assert list(found.quantities) == list(right.quantities)
+    for name, table in right.quantities.items():
+        np.testing.assert_array_equal(found.quantities[name], table, name)
 
 
 def data_file(**arrays: np.ndarray) -> bytes:
@@ -239,7 +242,9 @@ def disturbed(settings, start_site, mlp_bytes, request_for, wait_until):
     site.start_worker()
     checkpoint = site.upload(mlp_bytes())
     wait_until(lambda: [w for w in site.services.workers() if w.state == "idle"], 30, "the worker is ready")
-    surface = site.http.post("/surfaces", json=request_for(checkpoint, 41, 1000)).json()["id"]
+    surface = site.http.post("/surfaces", json=request_for(checkpoint, 41, 1000, metrics=["top5", "class_accuracy"])).json()[
+        "id"
+    ]
     wait_until(lambda: site.services.surface(surface).progress.stage >= 2, 30, "some stages")
     assert site.services.surface(surface).state == "running"
     return site, surface

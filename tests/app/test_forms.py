@@ -51,6 +51,7 @@ def test_the_first_values_are_a_request():
         {"data.preprocessing": "custom", "data.preprocessing.mean": "0.5, 0.25", "data.preprocessing.std": "1; 2"},
         {"plane.orthogonal": "true", "batch_norm": "reestimated"},
         {"plane.orthogonal": "true", forms.SHAPE: "curve"},
+        {"metrics": ["top5", "class_accuracy"]},
         {"loss": "mse", "plane.normalisation.of": "states", "grid.y.points": 7, "data.split": "test"},
     ],
 )

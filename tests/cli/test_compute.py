@@ -80,6 +80,21 @@ def test_a_small_network_on_the_shipped_sample(tmp_path):
     np.testing.assert_array_equal(formats.load(tmp_path / "again.npz").loss, surface.loss)
 
 
+def test_metrics_are_counted_on_request(tmp_path, digits):
+    checkpoint = save_mlp(tmp_path / "net.safetensors", widths=(30, 12, 4))
+    words = ("compute", checkpoint, "--dataset", digits, "--curve", "--grid", "-1:1:3", "--out", tmp_path / "curve.json")
+    run = lossatlas(*words, "--metrics", "class_accuracy")
+    assert run.returncode == 0, run.stderr
+    curve = formats.load(tmp_path / "curve.json")
+    assert list(curve.quantities) == [f"class_accuracy_{c}" for c in range(4)]
+    with np.load(digits) as data:
+        mean = sum(curve.quantities[f"class_accuracy_{c}"] * (data["y"] == c).mean() for c in range(4))
+    np.testing.assert_allclose(mean, curve.accuracy, atol=1e-9)
+    for given, sentence in (("top5", "has 4 classes, of which five are nearly all"), ("top3", "There is no metric 'top3'")):
+        refused = lossatlas(*words, "--metrics", given)
+        assert (refused.returncode, sentence in refused.stderr) == (2, True)
+
+
 def test_the_centre_of_a_curve_is_what_numpy_says(tmp_path, digits):
     checkpoint = save_mlp(tmp_path / "net.safetensors", widths=(30, 12, 8, 4))
     out = tmp_path / "curve.json"

@@ -70,9 +70,11 @@ def test_the_colours_show_a_quantity_and_the_heights_stay_the_loss(person, atlas
     ]
     assert all(one == other for one, other in shown)
     expect(person.locator("#surface-holes")).to_contain_text("Smallest eigenvalue: unknown at 1 cell that has a loss")
+    person.locator(".surface-graph").focus()
+    person.keyboard.press("ArrowRight")
     cell = person.locator("#surface-cell")
     expect(cell).to_contain_text("Negative curvature")
-    expect(cell).to_contain_text("Accuracy, class 10")
+    expect(cell.locator(".class-row")).to_contain_text(["Pullover", "class 10"])
     person.get_by_text("Contours", exact=True).click()
     until(person, "document.querySelector('.surface-plot')._fullData[0].type === 'contour'")
     flat, *_, lines = traces(person)
@@ -94,7 +96,7 @@ def test_what_the_browser_derives_is_what_python_derives(person, atlas):
 
 def test_a_link_opens_with_the_colours_that_it_was_made_with_and_old_links_still_open(person, atlas, open_context):
     surface = bring(person, atlas, curved())
-    colour_by(person, "Accuracy, class 2")
+    colour_by(person, "Accuracy, Pullover")
     until(person, "document.querySelector('.surface-plot')._fullData[0].surfacecolor")
     person.get_by_role("button", name="Share").click()
     with person.expect_response(lambda answer: "_dash-update-component" in answer.url):
@@ -103,8 +105,8 @@ def test_a_link_opens_with_the_colours_that_it_was_made_with_and_old_links_still
     guest = open_context()
     guest.goto(person.evaluate("document.querySelector('input[value*=\"/s/\"]').value"))
     painted(guest)
-    assert traces(guest)[0]["title"] == "accuracy, class 2 (%)"
-    expect(guest.locator("#surface-colour-by")).to_have_value("Accuracy, class 2")
+    assert traces(guest)[0]["title"] == "accuracy, Pullover (%)"
+    expect(guest.locator("#surface-colour-by")).to_have_value("Accuracy, Pullover")
     old = person.request.post(f"{atlas}/api/v1/surfaces/{surface}/shares", data={"view": {"colour": "Magma"}}).json()
     guest.goto(old["url"])
     painted(guest)

@@ -116,7 +116,14 @@ def finished_and_shared(page: Page) -> str:
 def opened_by_another(page: Page, link: str) -> None:
     page.goto(link)
     seen = painted(page)
-    assert seen["view"] == {"projection": "surface", "colour": "Magma", "log": True, "clip": 50, "contours": False}
+    assert seen["view"] == {
+        "projection": "surface",
+        "colour_by": "loss",
+        "colour": "Magma",
+        "log": True,
+        "clip": 50,
+        "contours": False,
+    }
     assert (seen["rows"], seen["columns"]) == (POINTS, POINTS)
     for forbidden in ("Share", "Cancel", "Go on", "Delete"):
         expect(page.get_by_role("button", name=forbidden, exact=True)).to_have_count(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import os
@@ -79,6 +80,7 @@ def test_units_make_the_very_surface_that_one_process_computes(
     theirs = compute_surface(problem.job.request, problem.tensors, problem.examples, threads=1)
     for name in ("loss", "accuracy", "examples", "stderr", "state"):
         np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))
+    ours = dataclasses.replace(ours, quantities={"top5": ours.accuracy, "class_accuracy_3": ours.accuracy / 2})
     blobs.put(keys.surface_key(surface), to_bytes(ours, ".npz"))
     tasks.run_finish(surface)
     assert [(a.kind, a.subject, a.problem) for a in heard(queue)] == [("finishing", surface, None)]
@@ -87,6 +89,8 @@ def test_units_make_the_very_surface_that_one_process_computes(
     finished = npz.load(blobs.get(keys.surface_key(surface)))
     np.testing.assert_array_equal(finished.loss, ours.loss)
     assert finished.provenance["own_loss"] == ours.loss[2, 3] == theirs.provenance["own_loss"]
+    assert finished.provenance["own_top5"] == finished.provenance["own_accuracy"] == ours.accuracy[2, 3]
+    assert finished.provenance["own_class_accuracy"] == {"3": ours.accuracy[2, 3] / 2}
     assert finished.provenance["torch"] == torch.__version__
 
 

@@ -20,6 +20,10 @@ LOSSES = [
     {"value": "mse", "label": "Squared error of the outputs"},
     {"value": "multi_margin", "label": "Multi-class margin"},
 ]
+METRICS = [
+    {"value": "top5", "label": "Top-5 accuracy"},
+    {"value": "class_accuracy", "label": "Accuracy of each class"},
+]
 NORMS = [
     {"value": "filter", "label": "Filter (Li et al. 2018)"},
     {"value": "layer", "label": "Layer"},

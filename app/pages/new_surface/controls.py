@@ -113,6 +113,10 @@ def data(values: Values, datasets: Sequence[Any], preprocessings: Sequence[Any],
         custom,
         html.Div(id=ids.NEW_DATA_NOTE, className="field-note", **aria(live="polite")),
         select(values, "loss", "Loss", choices.LOSSES),
+        dmc.MultiSelect(
+            id=ids.field("metrics"), label="Also count", description="At every cell, beside loss and accuracy",
+            data=choices.METRICS, value=list(values["metrics"]), placeholder="Nothing else", clearable=True,
+        ),
     ]  # fmt: skip
 
 

@@ -11,8 +11,10 @@ from dash.development.base_component import Component
 from app import figures, ids
 from app.pages.blocks import aria, icon
 from app.schemas import SurfaceInfo, View
+from landscape_core.catalogue import class_names
 from landscape_core.figures import axis_titles
 from landscape_core.quantities import NATS, PLAIN, described
+from landscape_core.requests import SurfaceRequest
 
 
 def address(surface: SurfaceInfo, token: str | None = None, view: View | None = None) -> dict[str, Any]:
@@ -35,10 +37,17 @@ def address(surface: SurfaceInfo, token: str | None = None, view: View | None = 
         "progress": surface.progress.model_dump(mode="json"),
         "view": view.model_dump(mode="json") if view else None,
         "titles": axis_titles(surface.request),
-        "told": described() | {"nats": surface.request is not None and surface.request.loss in NATS, "classes": None},
+        "told": told(surface.request),
         "scales": figures.colour_scales(),
         "ids": {"live": ids.SURFACE_LIVE, "point": ids.SURFACE_POINT},
     }
+
+
+def told(request: SurfaceRequest | None) -> dict[str, Any]:
+    """What the browser is told of quantities: what each is, whether the loss is in nats, and what the classes are called."""
+    if request is None:
+        return described() | {"nats": False, "classes": None}
+    return described() | {"nats": request.loss in NATS, "classes": class_names(request.data.dataset)}
 
 
 def stores(known: dict[str, Any]) -> list[Component]:

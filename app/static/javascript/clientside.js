@@ -140,6 +140,14 @@
     return live.state === "queued" ? "Waiting for a worker…" : "The first whole surface is on its way…";
   }
 
+  /** The accuracy of each class at a cell, as bars from 0 to 100 %. */
+  function classes(found) {
+    if (!found.length) return null;
+    const bar = ({ value }) => html("Span", { className: "class-bar", "aria-hidden": "true" }, html("Span", { style: { width: `${value ?? 0}%` } }));
+    const row = (q) => html("Div", { className: "class-row", title: q.meaning }, html("Dt", {}, q.called), html("Dd", {}, bar(q), html("Span", { className: "class-value" }, q.value === null ? "—" : `${short(q.value)} %`)));
+    return html("Div", { className: "classes" }, html("H3", { className: "classes-title" }, "Accuracy of each class"), html("Dl", { className: "class-rows" }, found.map(row)));
+  }
+
   const surface = {
     /** Begins to follow; the controls say again what they said when the page was left, or what the link says. */
     start(address) {
@@ -217,9 +225,9 @@
         ["α", place(point.x)], point.y === null ? null : ["β", place(point.y)],
         ["Mean loss", loss, "± standard error of the mean over the examples"],
         ["Accuracy", point.accuracy === null ? "—" : `${short(point.accuracy)} %`],
-        ...point.further.map((q) => [q.title, q.value === null ? "—" : `${short(q.value)}${q.unit && ` ${q.unit}`}`, q.meaning]),
+        ...point.further.filter((q) => q.class === undefined).map((q) => [q.title, q.value === null ? "—" : `${short(q.value)}${q.unit && ` ${q.unit}`}`, q.meaning]),
         ["Examples", count(point.examples)],
-      ]));
+      ]), classes(point.further.filter((q) => q.class !== undefined)));
     },
     reopen(clicks, address) { if (clicks) stream.follow(address); return clicks || 0; },
     /** What a link shall show: the view as it is at this moment. */

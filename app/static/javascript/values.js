@@ -47,7 +47,7 @@
     if (!found) return { name, ...told.known[name] };
     const called = told.classes?.[found[1]] ?? `class ${found[1]}`;
     const { title, unit, meaning, axis_title } = told.of_class, say = (text) => text.replace("{}", called);
-    return { name, title: say(title), unit, meaning: say(meaning), axis_title: say(axis_title), class: Number(found[1]) };
+    return { name, title: say(title), unit, meaning: say(meaning), axis_title: say(axis_title), class: Number(found[1]), called };
   }
 
   /** What the cells of this surface have values of, in the order in which it is listed: the loss first, derived ones last. */

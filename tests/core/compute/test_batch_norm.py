@@ -187,7 +187,7 @@ def test_what_cannot_be_re_estimated_is_refused(mlp_weights, resnet_weights, row
     def exhausted(_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(evaluator._statistics, "reestimate", exhausted)
+    monkeypatch.setattr(evaluator._network._statistics, "reestimate", exhausted)
     with pytest.raises(OutOfMemory, match="re-estimate batch norm over 20 examples in one batch; choose batch_norm fixed"):
         evaluator.tally([(0, 0)], 0, 20)
 

@@ -11,8 +11,8 @@ import torch
 
 from landscape_core.compute import (
     Evaluator,
+    batch_sizes,
     compute_surface,
-    evaluation,
     first_layer,
     load,
     prepare,
@@ -91,7 +91,7 @@ def test_the_centre_is_the_checkpoint_itself_bit_for_bit(subject):
     evaluator = Evaluator(request, tensors, examples)
     evaluator.tally([(0, 0), (2, 1), (1, 1)], 0, evaluator.examples)
     untouched = load(request.architecture, tensors).state_dict()
-    assert all(torch.equal(tensor, untouched[name]) for name, tensor in evaluator._plane.module.state_dict().items())
+    assert all(torch.equal(tensor, untouched[name]) for name, tensor in evaluator._network.module.state_dict().items())
     images, labels = prepare(examples, request.data)
     with torch.inference_mode():
         outputs = load(request.architecture, tensors)(images)
@@ -221,7 +221,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(resnet_weights, images):
         if sizes[-1] > most:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
 
-    evaluator._network.register_forward_pre_hook(limited)
+    evaluator._network.running.register_forward_pre_hook(limited)
     evaluator._batch, most = 64, 20
     tally = evaluator.tally([(0, 0)], 0, 150)
     assert sizes[:3] == [64, 32, 16]
@@ -243,7 +243,7 @@ def test_a_short_last_batch_that_fails_once_costs_little(resnet_weights, images)
         if sizes.count(2) == 1 and sizes[-1] == 2:
             raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    evaluator._network.register_forward_pre_hook(fails_once)
+    evaluator._network.running.register_forward_pre_hook(fails_once)
     assert evaluator.tally([(0, 0)], 0, 150).examples[0] == 150
     assert sizes == [74, 74, 2, 2]
     assert evaluator._batch == 18
@@ -253,7 +253,7 @@ def test_a_short_last_batch_that_fails_once_costs_little(resnet_weights, images)
     ("macs", "size"), [(125_747_840, 64), (40_800_000, 64), (1 << 25, 64), (1 << 24, 128), (1, 256), (0, 256)]
 )
 def test_small_convolutional_networks_get_larger_batches(macs, size):
-    assert evaluation._batch_size(macs) == size
+    assert batch_sizes.images(macs) == size
 
 
 def test_another_error_of_the_network_is_not_taken_for_lack_of_memory(resnet_weights, images):
@@ -262,7 +262,7 @@ def test_another_error_of_the_network_is_not_taken_for_lack_of_memory(resnet_wei
     def broken(*_) -> None:
         raise RuntimeError("something else")
 
-    evaluator._network.register_forward_pre_hook(broken)
+    evaluator._network.running.register_forward_pre_hook(broken)
     with pytest.raises(RuntimeError, match="something else"):
         evaluator.tally([(0, 0)], 0, 1)
 

@@ -67,10 +67,10 @@ def test_batches_are_bounded_by_their_logits_and_change_nothing(monkeypatch):
     arrays, examples = gpt_file(), sequences(20)
     request = surface_request(TEXT, axis(2))
     assert Evaluator(request, arrays, examples).provenance()["batch"] == 8192 // 6
-    monkeypatch.setattr("landscape_core.compute.evaluation.LOGITS_BYTES", 4 * 6 * 23 * 3)
+    monkeypatch.setattr("landscape_core.compute.batch_sizes.LOGITS_BYTES", 4 * 6 * 23 * 3)
     small = Evaluator(request, arrays, examples)
     assert small.provenance()["batch"] == 3
-    monkeypatch.setattr("landscape_core.compute.evaluation.LOGITS_BYTES", 1)
+    monkeypatch.setattr("landscape_core.compute.batch_sizes.LOGITS_BYTES", 1)
     assert Evaluator(request, arrays, examples).provenance()["batch"] == 1
     whole = Evaluator(request, arrays, sequences(20, dtype="int64")).tally([(0, 0), (0, 1)], 0, 20)
     parts = small.tally([(0, 0), (0, 1)], 0, 20)
