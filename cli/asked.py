@@ -35,6 +35,7 @@ class Asked:
         preprocessing: None to take the data set's usual one.
         x: First direction; a path is that of a direction file.
         y: Second direction; None for a curve.
+        align: Whether the hidden units of checkpoints that a direction leads to are matched first.
         run: The checkpoints of the training run that is projected on the plane, in its order.
         out: Where the surface goes.
     """
@@ -49,6 +50,7 @@ class Asked:
     loss: str
     x: TypedDirection
     y: TypedDirection | None
+    align: bool
     run: tuple[Path, ...]
     normalisation: Normalisation
     grid: Grid
@@ -80,12 +82,18 @@ class Asked:
             loss=typed["loss"],
             x=parse_direction(typed["x"], "--x"),
             y=None if curve else parse_direction("random:2" if typed["y"] is None else typed["y"], "--y"),
+            align=typed["align"],
             run=typed["checkpoints"],
             normalisation=Normalisation(norm=typed["norm"], ignore=typed["ignore"], of=typed["of"]),
             grid=parse_grid(_DEFAULT_GRIDS[curve] if typed["grid"] is None else typed["grid"], curve=curve),
             out=typed["out"],
         )
         asked.check_run()
+        if asked.align and not any(isinstance(direction, Towards) for direction in (asked.x, asked.y)):
+            raise InvalidRequest(
+                "--align is for directions towards another checkpoint; give one, as in --x towards:OTHER.pt.",
+                field="plane.x.aligned",
+            )
         data = [asked.dataset] if isinstance(asked.dataset, Path) else []
         given = [asked.file, *data, *asked.direction_files, *asked.companions]
         for path in given:

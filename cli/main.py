@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from cli.computing import compute
 from cli.converting import convert
+from cli.flatness import flatness
 from cli.inspecting import inspect
 from cli.own_code import OwnCodeFailed
 from cli.pushing import push
@@ -36,7 +37,7 @@ def lossatlas() -> None:
     """An interactive atlas of neural-network loss landscapes."""
 
 
-for command in (up, web, worker, inspect, compute, convert, push):
+for command in (up, web, worker, inspect, compute, convert, flatness, push):
     lossatlas.add_command(command)
 
 

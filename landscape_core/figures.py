@@ -10,11 +10,8 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from landscape_core.requests import SurfaceRequest
+from landscape_core.requests import NATS, SurfaceRequest
 from landscape_core.results import Surface
-
-NATS = {"cross_entropy", "nll"}
-"""Losses that are measured in nats."""
 
 LINE, BAND, MARK = "#3b528b", "rgba(59, 82, 139, 0.18)", "#d1495b"
 

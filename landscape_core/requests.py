@@ -31,6 +31,7 @@ __all__ = [
     "MAX_CHECKPOINTS",
     "MAX_EIGENVECTORS",
     "MAX_POINTS",
+    "NATS",
     "ArchitectureSpec",
     "Axis",
     "DataSlice",
@@ -62,6 +63,9 @@ Finite = Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6), AfterVali
 
 Option = str | int | Annotated[float, Field(allow_inf_nan=False)] | bool
 Loss = Literal["cross_entropy", "mse_softmax", "mse", "multi_margin", "nll"]
+
+NATS = frozenset({"cross_entropy", "nll"})
+"""Losses that are measured in nats."""
 
 
 class ArchitectureSpec(Message):

@@ -7,6 +7,7 @@ import math
 from landscape_core.catalogue.data import DatasetFacts, standardisation
 from landscape_core.catalogue.family import COUNTER, Candidate, Shapes
 from landscape_core.catalogue.matching import fit, size_problem
+from landscape_core.catalogue.networks import symmetry_of
 from landscape_core.errors import InvalidRequest
 from landscape_core.plane import MAX_HESSIAN_PARAMETERS, MAX_RUN_VALUES
 from landscape_core.requests import (
@@ -46,6 +47,9 @@ def check_request(request: SurfaceRequest, shapes: Shapes, dataset: DatasetFacts
             field="data.dataset",
         )
     _check_memory(request.plane, sum(math.prod(shape) for shape in shapes.values()))
+    for axis, spec in request.plane.specs.items():
+        if isinstance(spec, TowardsDirection) and spec.aligned:
+            symmetry_of(request.architecture, shapes, f"plane.{axis}.aligned")
 
 
 def check_data(request: SurfaceRequest, dataset: DatasetFacts) -> None:

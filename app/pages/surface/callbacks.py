@@ -90,6 +90,9 @@ def register_live(app: Dash) -> None:
         Input(ids.SURFACE_LIVE, "data"),
     )
     app.clientside_callback(
+        ClientsideFunction("surface", "flatness"), Output(ids.SURFACE_FLATNESS, "children"), Input(ids.SURFACE_LIVE, "data")
+    )
+    app.clientside_callback(
         ClientsideFunction("surface", "downloads"),
         Output(ids.SURFACE_DOWNLOADS, "className"),
         Input(ids.SURFACE_LIVE, "data"),

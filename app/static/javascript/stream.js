@@ -170,7 +170,7 @@
     on("surface", (event) => {
       page.surface = decode(event);
       page.stages = [...(page.stages || []), event.stage];
-      report({ progress: event.progress, state: event.state, facts: facts(page.surface), examples: event.examples, stage: event.stage, stages: event.stages });
+      report({ progress: event.progress, state: event.state, facts: facts(page.surface), flatness: event.flatness, examples: event.examples, stage: event.stage, stages: event.stages });
       paintSoon();
     });
     on("progress", (event) => report({ progress: event.progress, state: event.state }));
