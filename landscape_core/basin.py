@@ -46,7 +46,8 @@ def value_along(axis: Numbers, values: Float64[np.ndarray, "*rows n"], at: float
         return np.full(values.shape[:-1], np.nan)
     right = int(np.searchsorted(axis, at))
     share = (at - axis[right - 1]) / (axis[right] - axis[right - 1])
-    return np.asarray((1 - share) * values[..., right - 1] + share * values[..., right])
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray((1 - share) * values[..., right - 1] + share * values[..., right])
 
 
 def width(axis: Numbers, losses: Numbers, level: float) -> Extent | None:
@@ -132,7 +133,7 @@ class _Mesh:
         vertex = np.arange(ny * nx).reshape(ny, nx)
         ring = np.stack([vertex[:-1, :-1], vertex[:-1, 1:], vertex[1:, 1:], vertex[1:, :-1]])[:, self._whole].T
         middle = ny * nx + np.arange(len(ring))
-        self.values = np.concatenate([loss.ravel(), corners[:, self._whole].mean(axis=0)])
+        self.values = np.concatenate([loss.ravel(), (corners[:, self._whole] / 4).sum(axis=0)])
         turned = np.roll(ring, -1, axis=1)
         self.triangles: Int64[np.ndarray, "cells 4 3"] = np.stack(
             [ring, turned, np.broadcast_to(middle[:, None], ring.shape)], axis=2

@@ -25,6 +25,9 @@ EPSILON = 0.25
 """Half the side of the box of ε-sharpness if none is given: a quarter of each filter's length, if directions are so scaled."""
 
 
+TOO_LARGE = "The losses are too large to reckon with."
+
+
 class Measure(Message):
     """One number, with what is known of it.
 
@@ -155,15 +158,16 @@ def barrier_between(
     loss = np.concatenate([[first], losses[between], [last]])
     known = np.isfinite(loss)
     peak = int(np.nanargmax(np.where(known, loss, np.nan)))
-    above = float((loss - ((1 - at) * first + at * last))[known].max())
+    with np.errstate(over="ignore"):
+        above = float((loss - ((1 - at) * first + at * last))[known].max())
     return Barrier(
         start_loss=first,
         end_loss=last,
         peak_loss=float(loss[peak]),
         peak_at=float(at[peak]),
-        above_line=above,
-        above_mean=float(loss[peak]) - (first + last) / 2,
-        above_higher_end=float(loss[peak]) - max(first, last),
+        above_line=_finite(above),
+        above_mean=_finite(float(loss[peak]) - (first / 2 + last / 2)),
+        above_higher_end=_finite(float(loss[peak]) - max(first, last)),
         is_bound=not bool(known.all()),
         note="" if known.all() else f"The line has {int((~known).sum())} holes, so these are lower bounds.",
     )
@@ -197,7 +201,7 @@ def _level(surface: Surface, centre: float | None, level: float | None) -> tuple
         return float(level), "as asked for"
     if surface.request is not None and surface.request.loss in NATS:
         return None if centre is None else centre + math.log(2), "the loss at the centre + ln 2"
-    return None if centre is None else 2 * centre, "twice the loss at the centre"
+    return None if centre is None else _finite(2 * centre), "twice the loss at the centre"
 
 
 def _measure(centre: float | None, level: float | None, find: Callable[[float], Extent | None], points: int) -> Measure:
@@ -211,6 +215,8 @@ def _measure(centre: float | None, level: float | None, find: Callable[[float], 
     extent = find(level)
     if extent is None:
         return Measure(value=None, note="The surface is not known around the centre.")
+    if not math.isfinite(extent.value):
+        return Measure(value=None, note=TOO_LARGE)
     ends = " and ".join(end for end in (EDGE, HOLE) if end in extent.ends_at)
     note = f"It runs into {ends}, so it is at least this." if ends else ""
     return Measure(value=extent.value, is_bound=bool(ends), note=note)
@@ -232,8 +238,10 @@ def _sharpness(surface: Surface, centre: float | None, epsilon: float) -> Measur
     known = np.isfinite(losses)
     reasons = [EDGE] * short + [HOLE] * (not known.all())
     note = f"The box runs into {' and '.join(reasons)}, so it is at least this." if reasons else ""
-    rise = float(np.append(losses[known], centre).max()) - centre
-    return Measure(value=100 * rise / (1 + centre), is_bound=bool(reasons), note=note)
+    rise = _finite(100 * ((float(np.append(losses[known], centre).max()) - centre) / (1 + centre)))
+    if rise is None:
+        return Measure(value=None, note=TOO_LARGE)
+    return Measure(value=rise, is_bound=bool(reasons), note=note)
 
 
 def _stations(axis: np.ndarray, values: np.ndarray, epsilon: float) -> np.ndarray:

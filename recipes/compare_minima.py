@@ -3,18 +3,19 @@
     python recipes/compare_minima.py [FOLDER]        (a folder `minima` here unless told otherwise)
 
 Two pairs: the same network from two seeds, and from one seed with small and with large batches. Everything that is random comes
-from these seeds, and one thread does all sums. About two minutes on one core.
+from these seeds, and one thread does all sums. Some minutes on one core.
 
     seed_0.pt seed_1.pt                MLPs 784-512-512-512-10 that differ in their seed alone
     barrier.npz barrier_aligned.npz    the loss on the way from one to the other, as it is and with hidden units matched
     barrier.png                        both as a picture
-    batch_32.pt batch_1000.pt          MLPs 784-128-64-10 that differ in the size of their batches alone
-    batch_32.npz batch_1000.npz        the surface around each, 51 x 51 cells
+    batch_32.pt batch_1000.pt          MLPs 784-128-64-10 after equally many steps with batches of these sizes
+    batch_32.npz batch_1000.npz        the surface around each, 31 x 31 cells
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 import sys
 from pathlib import Path
 
@@ -45,7 +46,7 @@ SEEDS, BATCHES = (0, 1), (32, 1000)
 EPOCHS, RATE, MOMENTUM = 30, 0.05, 0.9
 
 
-def train(folder: Path, name: str, widths: tuple[int, ...], seed: int, batch: int) -> Path:
+def train(folder: Path, name: str, widths: tuple[int, ...], seed: int, batch: int, epochs: int = EPOCHS) -> Path:
     """Trains a network by SGD with momentum, the rate falling to zero along a cosine, and saves it.
 
     Args:
@@ -54,13 +55,14 @@ def train(folder: Path, name: str, widths: tuple[int, ...], seed: int, batch: in
         widths: (inputs, hidden …, outputs).
         seed: Of the first weights and of the order of the examples.
         batch: Examples in a step.
+        epochs: How often all examples are gone through.
     """
     torch.manual_seed(seed)
     network: nn.Module = Perceptron(widths, [True] * (len(widths) - 1), "relu").train()
     optimiser = torch.optim.SGD(network.parameters(), lr=RATE, momentum=MOMENTUM)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, EPOCHS)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs)
     x, y = slice_of("train")
-    for _ in range(EPOCHS):
+    for _ in range(epochs):
         for chosen in torch.randperm(len(y)).split(batch):
             optimiser.zero_grad()
             functional.cross_entropy(network(x[chosen]), y[chosen]).backward()
@@ -136,14 +138,15 @@ def draw(curves: dict[str, Surface], path: Path) -> None:
 
 def around(folder: Path) -> None:
     """The surfaces around networks of small and of large batches, and how flat they are."""
-    axis = Axis(start=-1, stop=1, points=51)
+    axis = Axis(start=-1, stop=1, points=31)
     for batch in BATCHES:
-        checkpoint = train(folder, f"batch_{batch}", SMALL, 0, batch)
+        epochs = round(EPOCHS * math.ceil(3000 / BATCHES[0]) / math.ceil(3000 / batch))  # as many steps for each
+        checkpoint = train(folder, f"batch_{batch}", SMALL, 0, batch, epochs)
         for seeds in ((1, 2), (3, 4), (5, 6)):
             plane = PlaneSpec(x=RandomDirection(seed=seeds[0]), y=RandomDirection(seed=seeds[1]))
             surface = measured(checkpoint, plane, axis, "train")
-            found = surface.flatness(level=1.0)
-            print(f"batch {batch}, directions {seeds}: loss at the centre {found.centre_loss:.4f}; up to a loss of 1:")
+            found = surface.flatness(level=0.5)
+            print(f"batch {batch}, directions {seeds}: loss at the centre {found.centre_loss:.4f}; up to a loss of 0.5:")
             print(f"    widths {found.width_x}, {found.width_y}; area {found.area}; ε-sharpness {found.sharpness}")
             if seeds == (1, 2):
                 surface.save(folder / f"batch_{batch}.npz")

@@ -37,7 +37,7 @@ def test_the_readme_shows_the_help_of_the_command_as_it_is(lossatlas):
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "docs/api.md", "docs/python.md"]
+    "name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "docs/api.md", "docs/python.md", "docs/barriers.md"]
 )
 def test_links_between_documents_lead_somewhere(name):
     path = ROOT / name

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from landscape_core.flatness import Flatness
 from landscape_core.formats import WRITABLE, npz, to_bytes
 
 TYPES = {
@@ -54,3 +55,19 @@ def test_what_has_no_values_yet_is_no_file(settings, start_site, ready_checkpoin
     answer = site.http.get(f"/surfaces/{waiting}/data.{suffix}")
     assert answer.status_code == 404
     assert "has no values yet" in answer.json()["error"]["message"]
+
+
+def test_flatness_is_what_the_core_says(site, surface):
+    stored = npz.load(site.http.get(f"/surfaces/{surface}/data.npz").content)
+    assert Flatness.model_validate(site.http.get(f"/surfaces/{surface}/flatness").json()) == stored.flatness()
+    asked = site.http.get(f"/surfaces/{surface}/flatness", params={"level": 1.5, "epsilon": 0.1}).json()
+    assert Flatness.model_validate(asked) == stored.flatness(1.5, 0.1)
+    token = site.http.post(f"/surfaces/{surface}/shares").json()["token"]
+    assert site.http.get(f"/shares/{token}/flatness").json() == site.http.get(f"/surfaces/{surface}/flatness").json()
+    low = site.http.get(f"/surfaces/{surface}/flatness", params={"level": 0})
+    assert (low.status_code, low.json()["error"]["field"]) == (422, "level")
+    assert low.json()["error"]["message"].startswith("The level should be above the loss at the centre")
+    for words in ({"epsilon": "nan"}, {"epsilon": -1}, {"level": "abc"}, {"level": "inf"}):
+        answer = site.http.get(f"/surfaces/{surface}/flatness", params=words)
+        assert (answer.status_code, list(answer.json())) == (422, ["error"])
+    assert site.http.get("/surfaces/none/flatness").status_code == 404

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 
 import numpy as np
@@ -135,6 +136,21 @@ def test_areas_grow_with_the_level_and_mirror_with_the_plane(nx, ny, seed, level
         assert area(x, y, loss, level + 0.1).value >= found.value - 1e-12
         if not np.isnan(loss).any():
             assert area(x, y, loss, 1.0).value == pytest.approx(4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.one_of(st.floats(), st.sampled_from([1e308, -1e308, 5e-324, 0.0])), min_size=12, max_size=12),
+    st.sampled_from([1e-300, 1e-3, 1.0, 1e6]),
+)
+def test_whatever_the_losses_are_the_numbers_can_be_written_down(losses, reach):
+    x, y = np.array([-1.0, 0.0, 0.5, 1.0]) * reach, np.array([-1.0, 0.0, 1.0]) * reach
+    with np.errstate(over="ignore", invalid="ignore"):
+        plane = surface(x, y, np.reshape(losses, (3, 4)))
+    towards = TowardsDirection(checkpoint="a" * 64), TowardsDirection(checkpoint="b" * 64)
+    for loss in ("cross_entropy", "mse"):
+        found = dataclasses.replace(plane, request=asked(loss, *towards)).flatness()
+        assert json.loads(found.model_dump_json()) == json.loads(json.dumps(found.model_dump(mode="json"), allow_nan=False))
 
 
 # -- level and sharpness ---------------------------------------------------------------------------------------------
