@@ -193,7 +193,7 @@
         f.not_finite ? html("Div", { className: "holes" }, `${plural(f.not_finite, "cell is", "cells are")} not finite: measured, and shown as ${f.not_finite === 1 ? "a hole" : "holes"}.`) : null,
       ];
     },
-    /** How flat it is around the network, of the grid shown. A lower bound has ≥; what cannot be had says why in its title. */
+    /** How flat it is around the network, of the grid shown. A lower bound has ≥; the words say why. */
     flatness(live) {
       const f = live?.flatness;
       if (!f) return html("P", { className: "dim" }, "Nothing measured yet.");
@@ -210,13 +210,16 @@
           ["… over the higher end", `${bound}${short(b.above_higher_end)}`, `Highest loss less the higher end's. ${why}`],
         ];
       });
-      return html("Div", {}, facts([
+      const rows = [
         ...barriers,
         row("Basin width, δ", f.width_x, `Length along δ through the centre ${basin} In units of δ.`),
         row("Basin width, η", f.width_y, `Length along η through the centre ${basin} In units of η.`),
         row("Basin area", f.area, `Connected region around the centre ${basin} In units of δ times η.`),
         row("ε-sharpness", f.sharpness, `Highest rise of the loss where |α| and |β| are at most ${place(f.epsilon)}, over 1 + the centre's loss (Keskar et al. 2017), in this plane only.`, " %"),
-      ]), html("P", { className: "dim panel-note" }, `Basin: where the loss is at most ${short(f.level)}, ${f.level_is}. All of this plane alone, in units of its directions.`));
+      ].filter(Boolean);
+      const meaning = rows.map(([name, , text]) => html("P", { className: "dim" }, html("B", {}, `${name}. `), text));
+      return html("Div", {}, facts(rows), html("Details", { className: "panel-note" },
+        html("Summary", {}, "What these numbers are"), meaning, html("P", { className: "dim" }, "All of them are of this plane alone. “≥”: at least.")));
     },
     cell(point) {
       if (!point) return html("P", { className: "dim" }, "Point at the surface, or click a cell to keep it.");
