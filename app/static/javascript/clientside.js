@@ -203,7 +203,7 @@
       const basin = `with a loss of at most ${short(f.level)}: ${f.level_is}.`;
       const barriers = f.barriers.filter((b) => b.above_line !== null).flatMap((b) => {
         const name = f.barriers.length > 1 ? `Barrier along ${b.axis === "x" ? "δ" : "η"}` : "Barrier", bound = b.is_bound ? "≥ " : "";
-        const why = `The highest loss between the two checkpoints is ${short(b.peak_loss)}, at ${place(b.peak_at)} of the way. ${b.note}`;
+        const why = `The highest loss between the two checkpoints is ${short(b.peak_loss)}, at ${place(b.peak_at)} between 0 and 1. ${b.note}`;
         return [
           [name, `${bound}${short(b.above_line)}`, `Most that the loss on the way lies above the straight line between both ends' losses. ${why}`],
           ["… over the mean", `${bound}${short(b.above_mean)}`, `Highest loss less the mean of both ends' losses (Frankle et al. 2020). ${why}`],
