@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from landscape_core.errors import InvalidRequest
-from landscape_core.requests import ArchitectureSpec, SurfaceRequest
+from landscape_core.requests import ArchitectureSpec, SurfaceRequest, TowardsDirection
 
 SHAPE, ORDER, DIRECTIONS = "choice.shape", "choice.order", "choice.directions"
 """Curve or surface; shuffled or as stored; the kind of both directions."""
@@ -26,6 +26,9 @@ KINDS = ("random", "towards", "principal", "hessian", "file")
 
 CUSTOM = "custom"
 """The preprocessing that stands for a mean and a standard deviation of one's own."""
+
+UNALIGNED, ALIGNED = "as it came", "matched"
+"""Whether the hidden units of a checkpoint that a direction leads to are matched first."""
 
 DEFAULTS: dict[str, Any] = {
     "checkpoint": None,
@@ -46,6 +49,8 @@ DEFAULTS: dict[str, Any] = {
     "plane.y.seed": 2,
     "plane.x.checkpoint": None,
     "plane.y.checkpoint": None,
+    "plane.x.aligned": UNALIGNED,
+    "plane.y.aligned": UNALIGNED,
     "plane.trajectory": [],
     "plane.x.index": 1,
     "plane.y.index": 2,
@@ -127,6 +132,8 @@ def values_of(request: SurfaceRequest) -> dict[str, Any]:
     values[SHAPE] = "curve" if request.grid.y is None else "surface"
     kinds = {spec.kind for spec in request.plane.specs.values()}
     values[DIRECTIONS] = kinds.pop() if len(kinds) == 1 else "random"
+    for axis, spec in request.plane.specs.items():
+        values[f"plane.{axis}.aligned"] = ALIGNED if isinstance(spec, TowardsDirection) and spec.aligned else UNALIGNED
     values["plane.trajectory"] = list(request.plane.run)
     if not isinstance(request.data.preprocessing, str):
         values["data.preprocessing"] = CUSTOM
@@ -212,7 +219,10 @@ def _direction(values: Mapping[str, Any], axis: str) -> dict[str, Any]:
     kind, index = values[DIRECTIONS], values[f"plane.{axis}.index"]
     parts: dict[str, dict[str, Any]] = {
         "random": {"seed": values[f"plane.{axis}.seed"]},
-        "towards": {"checkpoint": values[f"plane.{axis}.checkpoint"] or ""},
+        "towards": {
+            "checkpoint": values[f"plane.{axis}.checkpoint"] or "",
+            "aligned": values[f"plane.{axis}.aligned"] == ALIGNED,
+        },
         "principal": {"index": index, "checkpoints": values["plane.trajectory"] or []},
         "hessian": {"index": index, "examples": values["plane.x.examples"]},
         "file": {"file": (values["plane.x.file"] or "").strip()},

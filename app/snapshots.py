@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -82,6 +82,7 @@ class StageSnapshot:
             "accuracy": _base64(whole.accuracy[cells], "<f4"),
             "counts": _base64(whole.examples[cells], "<i4"),
             "not_finite": int((whole.state[cells] == NOT_FINITE).sum()),
+            "flatness": self.shown().flatness().model_dump(mode="json"),
             "range": {
                 "x": [float(whole.x[0]), float(whole.x[-1])],
                 "y": None if whole.y is None else [float(whole.y[0]), float(whole.y[-1])],
@@ -92,6 +93,20 @@ class StageSnapshot:
             **({"quantities": quantities} if quantities else {}),
             **({} if (run := run_of(whole)) is None else {"trajectory": run.as_provenance()}),
         }
+
+    def shown(self) -> Surface:
+        """The stage's complete grid as a surface of its own."""
+        whole, cells = self.surface, np.ix_(self.rows, self.columns)
+        return replace(
+            whole,
+            x=whole.x[self.columns],
+            y=None if whole.y is None else whole.y[self.rows],
+            loss=whole.loss[cells],
+            state=whole.state[cells],
+            accuracy=whole.accuracy[cells],
+            examples=whole.examples[cells],
+            stderr=whole.stderr[cells],
+        )
 
 
 def _count(value: Any) -> int:

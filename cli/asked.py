@@ -35,6 +35,7 @@ class AskedPlane:
         architecture: Catalogued, or the user's own code; None to take the one that fits.
         x: First direction; a path is that of a direction file.
         y: Second direction; None for a line.
+        align: Whether the hidden units of checkpoints that a direction leads to are matched first.
         run: The checkpoints of the training run that is projected on the plane, in its order.
         normalisation: How random directions are scaled, and what moves.
         orthogonal: Whether the second direction is put at right angles to the first.
@@ -44,6 +45,7 @@ class AskedPlane:
     architecture: ArchitectureSpec | OwnCode | LibraryNetwork | None
     x: TypedDirection
     y: TypedDirection | None
+    align: bool
     run: tuple[Path, ...]
     normalisation: Normalisation
     orthogonal: bool
@@ -62,6 +64,18 @@ class AskedPlane:
     def has_principal(self) -> bool:
         """Whether a direction is one of the run's own."""
         return any(isinstance(typed, Principal) for typed in (self.x, self.y))
+
+    def check_align(self) -> None:
+        """Passes when hidden units are to be matched only where there is another checkpoint.
+
+        Raises:
+            InvalidRequest: If not.
+        """
+        if self.align and not any(isinstance(direction, Towards) for direction in (self.x, self.y)):
+            raise InvalidRequest(
+                "--align is for directions towards another checkpoint; give one, as in --x towards:OTHER.pt.",
+                field="plane.x.aligned",
+            )
 
     def check_run(self) -> None:
         """Passes when there is a run where a principal direction of it is asked for, and it is not too long.
@@ -130,6 +144,7 @@ class Asked(AskedPlane):
             metrics=_metrics(typed["metrics"]),
             x=parse_direction(typed["x"], "--x"),
             y=None if curve else parse_direction("random:2" if typed["y"] is None else typed["y"], "--y"),
+            align=typed["align"],
             run=typed["checkpoints"],
             normalisation=Normalisation(norm=typed["norm"], ignore=typed["ignore"], of=typed["of"]),
             orthogonal=typed["orthogonal"],
@@ -140,6 +155,7 @@ class Asked(AskedPlane):
             out=typed["out"],
         )
         asked.check_run()
+        asked.check_align()
         data = [asked.dataset] if isinstance(asked.dataset, Path) else []
         if not holds_checkpoint(asked.file) and not asked.file.is_file():
             raise NotFound(missing(asked.file))

@@ -129,7 +129,7 @@ class CheckpointFiles:
 
     def _spec(self, asked: AskedPlane, typed: TypedDirection, digest: str | None) -> DirectionSpec:
         if isinstance(typed, Towards):
-            return TowardsDirection(checkpoint=self.companions[typed.path])
+            return TowardsDirection(checkpoint=self.companions[typed.path], aligned=asked.align)
         if isinstance(typed, Principal):
             return PrincipalDirection(index=typed.index, checkpoints=self._run(asked))
         return FileDirection(file=digest or "") if isinstance(typed, Path) else typed

@@ -89,6 +89,7 @@ class WithManyFiles(click.Command):
     metavar="FILES...",
     help="A training run, in its order: its principal directions are principal:1, …; its way is projected on any plane.",
 )
+@click.option("--align", is_flag=True, help="Match hidden units of towards:CHECKPOINT first.")
 @click.option("--curve", is_flag=True, help="One direction only.")
 @click.option("--norm", type=click.Choice(get_args(Norm)), default="filter", show_default=True, help="Of random directions.")
 @click.option("--ignore", type=click.Choice(["biasbn", "none"]), default="biasbn", show_default=True, help="What stays.")
@@ -218,6 +219,7 @@ def _summary(surface: Surface, out: Path) -> str:
         f"min {finite.min():.6g}, max {finite.max():.6g}" if finite.size else "no finite loss",
         *([f"{surface.not_finite} not finite"] if surface.not_finite else []),
         *_resumed(surface),
+        *_barriers(surface),
         f"{surface.provenance.get('seconds', 0):.1f} s",
     ]
     return f"Wrote {out}: {', '.join(parts)}."
@@ -226,3 +228,10 @@ def _summary(surface: Surface, out: Path) -> str:
 def _resumed(surface: Surface) -> list[str]:
     last = surface.provenance.get("resumed", [])[-1:]
     return [f"{about['kept_cells']:,} cells kept from {about['file']}, {about['computed_cells']:,} computed" for about in last]
+
+
+def _barriers(surface: Surface) -> list[str]:
+    """What stands between the network and another one, for a curve that leads there."""
+    found = surface.flatness().barriers if surface.is_curve else ()
+    heights = [barrier.above_line for barrier in found if barrier.above_line is not None]
+    return [f"barrier {height:.6g} above the line of the ends" for height in heights]

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from cli.computing import compute
 from cli.converting import convert
 from cli.curving import curvature
+from cli.flatness import flatness
 from cli.inspecting import inspect
 from cli.own_code import OwnCodeFailed
 from cli.projecting import project
@@ -38,7 +39,7 @@ def lossatlas() -> None:
     """An interactive atlas of neural-network loss landscapes."""
 
 
-for command in (up, web, worker, inspect, compute, curvature, project, convert, push):
+for command in (up, web, worker, inspect, compute, curvature, flatness, project, convert, push):
     lossatlas.add_command(command)
 
 

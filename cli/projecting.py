@@ -72,7 +72,14 @@ def _asked(typed: dict[str, Any]) -> AskedPlane:
         y = parse_direction("principal:2" if typed["y"] is None else typed["y"], "--y")
     how = Normalisation(norm=typed["norm"], ignore=typed["ignore"], of=typed["of"])
     asked = AskedPlane(
-        typed["file"], architecture, x, None if typed["curve"] else y, typed["checkpoints"], how, orthogonal=False
+        file=typed["file"],
+        architecture=architecture,
+        x=x,
+        y=None if typed["curve"] else y,
+        align=False,
+        run=typed["checkpoints"],
+        normalisation=how,
+        orthogonal=False,
     )
     asked.check_run()
     return asked

@@ -11,8 +11,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from landscape_core.projection import Projection
-from landscape_core.quantities import NATS, quantity, values
-from landscape_core.requests import SurfaceRequest
+from landscape_core.quantities import quantity, values
+from landscape_core.requests import NATS, SurfaceRequest
 from landscape_core.results import Surface
 from landscape_core.way_figures import with_way
 

@@ -45,11 +45,17 @@ class TowardsDirection(Message):
     """θ' − θ*, from the request's checkpoint to another of the same network: at 1 stands the other one.
 
     As in the code of Li et al. 2018 (`create_target_direction`), the difference is neither normalised nor masked: biases
-    and batch norm move too, and with `of="states"` the running statistics. `checkpoint` is the SHA-256 of the other's bytes.
+    and batch norm move too, and with `of="states"` the running statistics.
+
+    Attributes:
+        checkpoint: The SHA-256 of the other's bytes.
+        aligned: Whether the other's hidden units are first put into the order in which its weights are nearest to θ*; it
+            computes the same function then (Ainsworth, Hayase, Srinivasa 2023, Git Re-Basin, algorithm 1: weight matching).
     """
 
     kind: Literal["towards"] = "towards"
     checkpoint: Sha256
+    aligned: bool = Field(default=False, exclude_if=lambda aligned: not aligned)
 
 
 class PrincipalDirection(Message):

@@ -20,15 +20,13 @@ import numpy as np
 from jaxtyping import Float64
 
 from landscape_core.errors import InvalidRequest
+from landscape_core.requests import NATS
 
 if TYPE_CHECKING:
     from landscape_core.results import Surface
 
 MAX_CLASSES = 100
 """Classes of which an accuracy of their own can be kept."""
-
-NATS = {"cross_entropy", "nll"}
-"""Losses that are measured in nats, so that exp(loss) is a perplexity."""
 
 Better = Literal["larger", "smaller"] | None
 

@@ -32,6 +32,7 @@ __all__ = [
     "MAX_CHECKPOINTS",
     "MAX_EIGENVECTORS",
     "MAX_POINTS",
+    "NATS",
     "ArchitectureSpec",
     "Axis",
     "BatchNorm",
@@ -71,6 +72,9 @@ Option = str | int | Annotated[float, Field(allow_inf_nan=False)] | bool
 BatchNorm = Literal["fixed", "reestimated"]
 Metric = Literal["top5", "class_accuracy"]
 Loss = Literal["cross_entropy", "mse_softmax", "mse", "multi_margin", "nll"]
+
+NATS = frozenset({"cross_entropy", "nll"})
+"""Losses that are measured in nats."""
 
 
 class ArchitectureSpec(Message):

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Bool, Float64, Int64, UInt8
 
-from landscape_core.quantities import NATS
-from landscape_core.requests import SurfaceRequest
+from landscape_core.requests import NATS, SurfaceRequest
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
+    from landscape_core.flatness import Flatness
     from landscape_core.projection import Projection
 
 NOT_COMPUTED, MEASURED, NOT_FINITE, ESTIMATED = 0, 1, 2, 3
@@ -162,6 +162,20 @@ class Surface:
         from landscape_core.figures import figure  # noqa: PLC0415  Plotly takes a third of a second to import
 
         return figure(self, log=log, colour=colour, colour_by=colour_by, projection=projection)
+
+    def flatness(self, level: float | None = None, epsilon: float | None = None) -> Flatness:
+        """How flat the surface is around the network: basin, ε-sharpness, and the barrier to another checkpoint.
+
+        Args:
+            level: The loss up to which the basin reaches; if None, ln 2 above the centre's, or twice it (see `flatness_of`).
+            epsilon: Half the side of the box of ε-sharpness, in units of the directions; 0.25 if None.
+
+        Raises:
+            InvalidRequest: The level is not above the centre's loss, or a number is not finite, or epsilon not positive.
+        """
+        from landscape_core.flatness import flatness_of  # noqa: PLC0415  it needs this module
+
+        return flatness_of(self, level, epsilon)
 
     def save(self, path: str | Path) -> None:
         """Writes the surface in the form that the path's suffix names; the file is there whole or not at all.

@@ -41,7 +41,7 @@ def test_documents_show_the_help_of_the_command_as_it_is(lossatlas, name):
     "name",
     [
         *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"),
-        *(f"docs/{name}.md" for name in ("api", "curvature", "normalisation", "python")),
+        *(f"docs/{name}.md" for name in ("api", "barriers", "curvature", "normalisation", "python")),
     ],
 )
 def test_links_between_documents_lead_somewhere(name):

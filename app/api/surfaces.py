@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from app.api import downloads
@@ -14,7 +15,11 @@ from app.api.events import LastEventId, follow
 from app.api.receiving import RAW_BODY, received
 from app.schemas import CostEstimate, ShareInfo, ShareWish, SurfaceInfo, Ticket
 from app.services import Services
+from landscape_core.flatness import Flatness
 from landscape_core.requests import SurfaceRequest
+
+Level = Annotated[float | None, Query(description="The loss up to which the basin reaches.")]
+Epsilon = Annotated[float | None, Query(description="Half the side of the box of ε-sharpness.")]
 
 
 def router(services: Services) -> APIRouter:  # noqa: C901  # fifteen routes of a few lines each
@@ -86,6 +91,11 @@ def router(services: Services) -> APIRouter:  # noqa: C901  # fifteen routes of 
     def download_surface(surface_id: str, suffix: str) -> Response:
         """The latest whole surface as a file: npz, h5, csv or json; as a shape: vtp, stl or glb."""
         return downloads.data(services, surface_id, suffix)
+
+    @routes.get("/surfaces/{surface_id}/flatness")
+    def measure_flatness(surface_id: str, level: Level = None, epsilon: Epsilon = None) -> Flatness:
+        """How flat the latest whole surface is around the network: basin, sharpness, barriers."""
+        return services.surface_result(surface_id).flatness(level, epsilon)
 
     @routes.get("/surfaces/{surface_id}/preview.png", response_class=Response)
     def preview_surface(surface_id: str) -> Response:

@@ -158,7 +158,7 @@ def direction(spec: DirectionSpec) -> str:
     if isinstance(spec, RandomDirection):
         return f"random, seed {spec.seed}"
     if isinstance(spec, TowardsDirection):
-        return f"towards the checkpoint {spec.checkpoint[:8]}…"
+        return f"towards the checkpoint {spec.checkpoint[:8]}…{', its hidden units matched' if spec.aligned else ''}"
     if isinstance(spec, PrincipalDirection):
         return f"principal direction {spec.index} of {counted(len(spec.checkpoints), 'checkpoint')}"
     if isinstance(spec, HessianDirection):

@@ -1,7 +1,7 @@
 """What exists: architectures, data sets, preprocessings; what fits a checkpoint, and what a request may ask. No torch."""
 
 from landscape_core.catalogue.affine_chains import AffineLayer, affine_layers
-from landscape_core.catalogue.checks import check_companion, check_data, check_plane, check_request
+from landscape_core.catalogue.checks import check_companion, check_data, check_request
 from landscape_core.catalogue.comparison import Comparison
 from landscape_core.catalogue.data import (
     DatasetEntry,
@@ -19,6 +19,7 @@ from landscape_core.catalogue.family import ArchitectureEntry, Candidate
 from landscape_core.catalogue.idx import read_idx
 from landscape_core.catalogue.matching import explain_no_match, fit, macs_per_example, match, nearest
 from landscape_core.catalogue.networks import architectures, canonical, resolve
+from landscape_core.catalogue.plane_checks import check_plane
 
 __all__ = [
     "AffineLayer",

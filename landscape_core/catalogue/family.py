@@ -16,6 +16,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from landscape_core.catalogue.comparison import COUNTER, Comparison, compared
+from landscape_core.catalogue.symmetry import Symmetry
 from landscape_core.errors import InvalidRequest
 from landscape_core.requests import ArchitectureSpec, Message
 
@@ -109,6 +110,11 @@ class Family(ABC):
     @abstractmethod
     def macs(self, spec: ArchitectureSpec, options: Options, shapes: Shapes, input_shape: tuple[int, ...]) -> int:
         """Multiply-accumulates of one forward pass of one example, in convolutions and affine layers."""
+
+    def symmetry(self, spec: ArchitectureSpec, options: Options, shapes: Shapes) -> Symmetry | None:
+        """Which hidden units of a network that fits may change places, by its own names; None if that is not written down."""
+        del spec, options, shapes
+        return None
 
     def size_problem(self, spec: ArchitectureSpec, options: Options, shapes: Shapes, height: int, width: int) -> str | None:
         """Why images of this height and width cannot be given to the network, to go on after “images of 5 x 5, ”."""

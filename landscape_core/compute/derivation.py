@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from landscape_core.catalogue import check_companion, check_plane, check_request
+from landscape_core.catalogue.networks import symmetry_of
+from landscape_core.compute.alignment import align, permuted
 from landscape_core.compute.architectures import load
 from landscape_core.compute.curvature import Hessian
 from landscape_core.compute.datasets import Examples
@@ -86,7 +88,7 @@ def derive(
     def hessian(network: nn.Module, count: int) -> Hessian:
         return Hessian(request, network, examples, count, device, should_stop)
 
-    return _derived(request, _Maker(request, tensors, checkpoints, hessian), files)
+    return _derived(request, _Maker(request, tensors, checkpoints, hessian, should_stop), files)
 
 
 def project(
@@ -138,6 +140,7 @@ class _Maker:
         tensors: The checkpoint's names and arrays, in the file's order.
         checkpoints: Reads the other checkpoints that the request names.
         hessian: Makes the Hessian of a network over so many examples.
+        should_stop: Asked before every step of what takes long.
     """
 
     def __init__(
@@ -146,36 +149,54 @@ class _Maker:
         tensors: Mapping[str, np.ndarray],
         checkpoints: CheckpointReader | None,
         hessian: Callable[[nn.Module, int], Hessian],
+        should_stop: Callable[[], bool] | None = None,
     ) -> None:
-        self._request, self._checkpoints, self._hessian = request, checkpoints, hessian
+        self._request, self._checkpoints, self._hessian, self._should_stop = request, checkpoints, hessian, should_stop
         self._shapes = {name: tuple(array.shape) for name, array in tensors.items()}
         self._how = request.plane.normalisation
         self._module = load(request.architecture, tensors)
         self._hessians: dict[int, Hessian] = {}
         self._pairs: dict[tuple[int, bool], list[Eigenpair]] = {}
-        self._curvature: dict[str, float] = {}
+        self._facts: dict[str, float] = {}
 
     def make(self, spec: DirectionSpec, axis: str) -> list[np.ndarray] | None:
         """The arrays of a direction; None if it is random."""
         if isinstance(spec, TowardsDirection):
             other = self._network(spec.checkpoint)
+            if spec.aligned:
+                self._align(other, axis)
             return [tensor.numpy() for tensor in difference(self._module, other, self._how)]
         if isinstance(spec, PrincipalDirection):
             return self._run.principal(spec.index, f"plane.{axis}.index")
         if isinstance(spec, HessianDirection):
             hessian, pair = self._eigenvector(spec, f"plane.{axis}.index")
             facts = {"eigenvalue": pair.value, "residual": pair.residual, "hessian_examples": hessian.examples}
-            self._curvature |= {f"{axis}_{name}": value for name, value in facts.items()}
+            self._facts |= {f"{axis}_{name}": value for name, value in facts.items()}
             return hessian.direction(pair.vector)
         return None
 
     def about(self, derived: DerivedDirections) -> dict[str, Any]:
         """What the provenance says of the directions."""
-        about: dict[str, Any] = {"directions": self._curvature} if self._curvature else {}
+        about: dict[str, Any] = {"directions": self._facts} if self._facts else {}
         if self._request.plane.run:
             x, y = directions_for(self._request, self._module, derived)
             about["trajectory"] = {"checkpoints": self._run_ids, **self._run.seen_along(x, y)}
         return about
+
+    def _align(self, other: nn.Module, axis: str) -> None:
+        """Puts the other network's hidden units into the order that is nearest to θ*."""
+        symmetry = symmetry_of(self._request.architecture, self._shapes, f"plane.{axis}.aligned")
+        own, theirs = ({name: t.numpy() for name, t in net.state_dict().items()} for net in (self._module, other))
+        found = align(symmetry, own, theirs, self._should_stop, f"plane.{axis}.checkpoint")
+        moved = permuted(symmetry, theirs, found.orders)
+        other.load_state_dict({name: torch.from_numpy(array) for name, array in moved.items()})
+        facts = {
+            "unaligned_distance": found.distance_before,
+            "aligned_distance": found.distance,
+            "units": found.units,
+            "units_moved": found.moved,
+        }
+        self._facts |= {f"{axis}_{name}": value for name, value in facts.items()}
 
     def _eigenvector(self, spec: HessianDirection, field: str) -> tuple[Hessian, Eigenpair]:
         """What is asked for, with the Hessian that it is of."""

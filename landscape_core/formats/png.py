@@ -139,7 +139,9 @@ def _direction(spec: DirectionSpec) -> str:
         return f"principal {spec.index} of a run"
     if isinstance(spec, HessianDirection):
         return f"Hessian {spec.index}".replace("-", "−")
-    return f"towards {spec.checkpoint[:8]}…" if isinstance(spec, TowardsDirection) else "from a file"
+    if not isinstance(spec, TowardsDirection):
+        return "from a file"
+    return f"towards {spec.checkpoint[:8]}…{', aligned' if spec.aligned else ''}"
 
 
 def _draw_curve(figure: Figure, surface: Surface) -> None:

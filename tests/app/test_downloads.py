@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from landscape_core.flatness import Flatness
 from landscape_core.formats import WRITABLE, load_projection, npz, to_bytes
 
 TYPES = {
@@ -80,3 +81,19 @@ def test_a_training_run_is_a_download_also_behind_a_link(working_site, tmp_path)
         assert "but not as 'npz'" in site.http.get(f"{base}/projection.npz").json()["error"]["message"]
     without = site.http.get(f"/surfaces/{surface}/projection.h5")
     assert (without.status_code, "has no training run" in without.json()["error"]["message"]) == (404, True)
+
+
+def test_flatness_is_what_the_core_says(site, surface):
+    stored = npz.load(site.http.get(f"/surfaces/{surface}/data.npz").content)
+    assert Flatness.model_validate(site.http.get(f"/surfaces/{surface}/flatness").json()) == stored.flatness()
+    asked = site.http.get(f"/surfaces/{surface}/flatness", params={"level": 1.5, "epsilon": 0.1}).json()
+    assert Flatness.model_validate(asked) == stored.flatness(1.5, 0.1)
+    token = site.http.post(f"/surfaces/{surface}/shares").json()["token"]
+    assert site.http.get(f"/shares/{token}/flatness").json() == site.http.get(f"/surfaces/{surface}/flatness").json()
+    low = site.http.get(f"/surfaces/{surface}/flatness", params={"level": 0})
+    assert (low.status_code, low.json()["error"]["field"]) == (422, "level")
+    assert low.json()["error"]["message"].startswith("The level should be above the loss at the centre")
+    for words in ({"epsilon": "nan"}, {"epsilon": -1}, {"level": "abc"}, {"level": "inf"}):
+        answer = site.http.get(f"/surfaces/{surface}/flatness", params=words)
+        assert (answer.status_code, list(answer.json())) == (422, ["error"])
+    assert site.http.get("/surfaces/none/flatness").status_code == 404

@@ -46,6 +46,12 @@ def test_the_first_values_are_a_request():
         {forms.DIRECTIONS: "file", "plane.x.file": "cd" * 32},
         {forms.DIRECTIONS: "towards", "plane.x.checkpoint": "cd" * 32, "plane.y.checkpoint": "ef" * 32},
         {forms.DIRECTIONS: "towards", "plane.x.checkpoint": "cd" * 32, forms.SHAPE: "curve"},
+        {
+            forms.DIRECTIONS: "towards",
+            "plane.x.checkpoint": "cd" * 32,
+            "plane.y.checkpoint": "cd" * 32,
+            "plane.y.aligned": forms.ALIGNED,
+        },
         {forms.DIRECTIONS: "principal", "plane.trajectory": ["cd" * 32, "ef" * 32], "plane.y.index": 3},
         {forms.DIRECTIONS: "hessian", "plane.y.index": -1, "plane.x.examples": 99},
         {"data.preprocessing": "custom", "data.preprocessing.mean": "0.5, 0.25", "data.preprocessing.std": "1; 2"},
@@ -70,6 +76,8 @@ def test_directions_in_words():
     plane = request(**towards).plane
     assert words.directions(plane) == "towards the checkpoint cdcdcdcd…; towards the checkpoint efefefef…"
     assert words.normalisation(plane) == "none"
+    plane = request(**towards, **{"plane.x.aligned": forms.ALIGNED}).plane
+    assert words.directions(plane).startswith("towards the checkpoint cdcdcdcd…, its hidden units matched; towards")
     plane = request(**{forms.DIRECTIONS: "principal", **RUN}).plane
     assert words.directions(plane) == "principal direction 1 of 1 checkpoint; principal direction 2 of 1 checkpoint"
     plane = request(**{forms.DIRECTIONS: "hessian", "plane.y.index": -2, "plane.x.examples": 9}).plane
@@ -160,6 +168,7 @@ def test_what_is_wrong_is_one_sentence_at_its_control(changes, path, sentence):
         ("plane.y.file", "plane.x.file"),
         ("plane.x.file", "plane.x.file"),
         ("plane.x.checkpoint", "plane.x.checkpoint"),
+        ("plane.y.aligned", "plane.y.aligned"),
         ("plane.y.checkpoints", "plane.trajectory"),
         ("plane.y.index", "plane.y.index"),
         ("checkpoint", "checkpoint"),

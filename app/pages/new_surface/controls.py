@@ -10,7 +10,7 @@ from dash import html
 from dash.development.base_component import Component
 
 from app import ids
-from app.forms import DIRECTIONS, ORDER, SHAPE
+from app.forms import ALIGNED, DIRECTIONS, ORDER, SHAPE, UNALIGNED
 from app.pages.blocks import aria, icon
 from app.pages.new_surface import choices
 from app.pages.uploads import drop_zone, upload_panel
@@ -158,22 +158,21 @@ def seeds(values: Values) -> Component:
 def others(values: Values, checkpoints: Sequence[Any]) -> Component:
     """Directions towards other checkpoints."""
     given = {"placeholder": "Choose another", "searchable": True, "nothingFoundMessage": "No such checkpoint"}
-    text = "At 1 stands the other network, of the same kind. The difference is neither scaled nor masked."
-    return html.Div(
-        [
-            html.Div(
-                [
-                    select(values, "plane.x.checkpoint", "δ leads to", checkpoints, **given),
-                    html.Div(
-                        select(values, "plane.y.checkpoint", "η leads to", checkpoints, **given), className="only-surface"
-                    ),
-                ],
-                className="row",
-            ),
-            html.Div(text, className="field-note"),
-        ],
-        className=only_for("towards"),
+    order = ((UNALIGNED, "As they came"), (ALIGNED, "Matched"))
+    text = (
+        "At 1 stands the other network, of the same kind. The difference is neither scaled nor masked. Matched, the other's "
+        "hidden units are first put into the order in which its weights are nearest; it computes the same function then."
     )
+
+    def towards(axis: str, letter: str) -> Component:
+        parts = [
+            select(values, f"plane.{axis}.checkpoint", f"{letter} leads to", checkpoints, **given),
+            either(values, f"plane.{axis}.aligned", f"Its hidden units ({letter})", order),
+        ]
+        return html.Div(parts, className="row only-surface" if axis == "y" else "row")
+
+    note = html.Div(text, className="field-note")
+    return html.Div([towards("x", "δ"), towards("y", "η"), note], className=only_for("towards"))
 
 
 def run(values: Values, checkpoints: Sequence[Any]) -> Component:

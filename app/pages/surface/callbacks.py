@@ -100,6 +100,9 @@ def register_live(app: Dash) -> None:
         ClientsideFunction("way", "panel"), Output(ids.SURFACE_RUN, "children"), Input(ids.SURFACE_LIVE, "data")
     )
     app.clientside_callback(
+        ClientsideFunction("surface", "flatness"), Output(ids.SURFACE_FLATNESS, "children"), Input(ids.SURFACE_LIVE, "data")
+    )
+    app.clientside_callback(
         ClientsideFunction("surface", "downloads"),
         Output(ids.SURFACE_DOWNLOADS, "className"),
         Input(ids.SURFACE_LIVE, "data"),

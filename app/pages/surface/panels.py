@@ -43,6 +43,10 @@ DIRECTIONS = {
     "y_norm": "‖η‖",
     "x_eigenvalue": "Eigenvalue of δ",
     "y_eigenvalue": "Eigenvalue of η",
+    "x_unaligned_distance": "Distance before matching, δ",
+    "x_aligned_distance": "Distance after matching, δ",
+    "y_unaligned_distance": "Distance before matching, η",
+    "y_aligned_distance": "Distance after matching, η",
 }
 ELSEWHERE = {"about", "request", "trajectory", "dataset", "directions", "own_class_accuracy"}
 
@@ -54,6 +58,7 @@ def side(surface: SurfaceInfo, titles: Mapping[str, str]) -> Component:
             panel("Cell", html.Div(id=ids.SURFACE_CELL), live=True),
             panel("Surface", html.Div([html.Div(id=ids.SURFACE_FACTS), html.Div(id=ids.SURFACE_HOLES)])),
             html.Div(id=ids.SURFACE_RUN),
+            panel("Flatness", html.Div(id=ids.SURFACE_FLATNESS)),
             about(surface),
             panel("Question", question(surface, titles)),
             panel("Provenance", html.Div(provenance(surface), id=ids.SURFACE_PROVENANCE)),

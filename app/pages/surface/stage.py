@@ -13,8 +13,8 @@ from app.pages.blocks import aria, icon
 from app.schemas import SurfaceInfo, View
 from landscape_core.catalogue import class_names
 from landscape_core.figures import axis_titles
-from landscape_core.quantities import NATS, PLAIN, described
-from landscape_core.requests import SurfaceRequest
+from landscape_core.quantities import PLAIN, described
+from landscape_core.requests import NATS, SurfaceRequest
 
 
 def address(surface: SurfaceInfo, token: str | None = None, view: View | None = None) -> dict[str, Any]:

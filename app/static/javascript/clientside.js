@@ -217,6 +217,34 @@
         ],
       ];
     },
+    /** How flat it is around the network, of the grid shown. A lower bound has ≥; the words say why. */
+    flatness(live) {
+      const f = live?.flatness;
+      if (!f) return html("P", { className: "dim" }, "Nothing measured yet.");
+      if (f.centre_loss === null) return html("P", { className: "dim" }, "The grid has no loss at the centre, α = β = 0, so there is no basin around it.");
+      const told = (m, unit = "") => (m.value === null ? "—" : `${m.is_bound ? "≥ " : ""}${short(m.value)}${unit}`);
+      const row = (name, m, text, unit) => m && [name, told(m, unit), `${text}${m.note ? ` ${m.note}` : ""}`];
+      const basin = `with a loss of at most ${short(f.level)}: ${f.level_is}.`;
+      const barriers = f.barriers.filter((b) => b.above_line !== null).flatMap((b) => {
+        const name = f.barriers.length > 1 ? `Barrier along ${b.axis === "x" ? "δ" : "η"}` : "Barrier", bound = b.is_bound ? "≥ " : "";
+        const why = `The highest loss between the two checkpoints is ${short(b.peak_loss)}, at ${place(b.peak_at)} between 0 and 1. ${b.note}`;
+        return [
+          [name, `${bound}${short(b.above_line)}`, `Most that the loss on the way lies above the straight line between both ends' losses. ${why}`],
+          ["… over the mean", `${bound}${short(b.above_mean)}`, `Highest loss less the mean of both ends' losses (Frankle et al. 2020). ${why}`],
+          ["… over the higher end", `${bound}${short(b.above_higher_end)}`, `Highest loss less the higher end's. ${why}`],
+        ];
+      });
+      const rows = [
+        ...barriers,
+        row("Basin width, δ", f.width_x, `Length along δ through the centre ${basin} In units of δ.`),
+        row("Basin width, η", f.width_y, `Length along η through the centre ${basin} In units of η.`),
+        row("Basin area", f.area, `Connected region around the centre ${basin} In units of δ times η.`),
+        row("ε-sharpness", f.sharpness, `Highest rise of the loss where |α| and |β| are at most ${place(f.epsilon)}, over 1 + the centre's loss (Keskar et al. 2017), in this plane only.`, " %"),
+      ].filter(Boolean);
+      const meaning = rows.map(([name, , text]) => html("P", { className: "dim" }, html("B", {}, `${name}. `), text));
+      return html("Div", {}, facts(rows), html("Details", { className: "panel-note" },
+        html("Summary", {}, "What these numbers are"), meaning, html("P", { className: "dim" }, "All of them are of this plane alone. “≥”: at least.")));
+    },
     cell(point) {
       if (!point) return html("P", { className: "dim" }, "Point at the surface, or click a cell to keep it.");
       const hint = { hover: "under the pointer", pin: "chosen; Escape lets go", centre: "the trained network" }[point.kind];

@@ -171,7 +171,7 @@
       page.surface = decode(event);
       page.stages = [...(page.stages || []), event.stage];
       const colours = available(page.surface, page.address.told).map((name) => about(name, page.address.told));
-      report({ progress: event.progress, state: event.state, facts: facts(page.surface), colours, examples: event.examples, stage: event.stage, stages: event.stages });
+      report({ progress: event.progress, state: event.state, facts: facts(page.surface), colours, flatness: event.flatness, examples: event.examples, stage: event.stage, stages: event.stages });
       paintSoon();
     });
     on("progress", (event) => report({ progress: event.progress, state: event.state }));
