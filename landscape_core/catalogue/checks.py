@@ -133,7 +133,7 @@ def _check_metrics(request: SurfaceRequest, dataset: DatasetFacts) -> None:
     """Passes when what else is to be counted means something for so many classes, and can be held."""
     if request.metrics and dataset.holds_tokens:
         raise InvalidRequest(
-            f"{dataset.title} has a label for each token, but top5 and class_accuracy want one for each example; leave them out.",
+            f"{dataset.title} has one label for each token, and top5 and class_accuracy count one an example; leave them out.",
             field="metrics",
         )
     if "top5" in request.metrics and dataset.classes < LEAST_FOR_TOP5:
