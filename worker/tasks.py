@@ -1,8 +1,7 @@
 """What jobs do: a unit of a surface, the inspection of an upload, the last touches to a surface.
 
-Each stores its result as a blob first and announces it then, so that an announcement is never of something that is not
-there. Each may run twice. This is one of the two edges where any exception is caught (the other is HTTP): what a person
-may read is announced, all else is logged whole under a reference.
+Each stores its result as a blob first and announces it then, and may run twice. This is one of the two edges where any
+exception is caught (the other is HTTP): what a person may read is announced, all else is logged whole under a reference.
 """
 
 from __future__ import annotations

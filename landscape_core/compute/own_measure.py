@@ -85,6 +85,17 @@ class Measure:
         self._plane.move_to(0.0, 0.0)
         return self._sums()
 
+    def own_values(self, *, twice: bool) -> dict[str, Any]:
+        """What the provenance says of the network itself; measured twice, and refused if not the same, if so wanted.
+
+        Raises:
+            InvalidRequest: The loss is not deterministic.
+        """
+        own = self.own()
+        if twice:
+            check_same(own, self.own())
+        return own.provenance()
+
     def at(self, alpha: float, beta: float) -> Sums:
         """Sums over all examples at θ* + α δ + β η; does not depend on where the network was before."""
         self._reset()

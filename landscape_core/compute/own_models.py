@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import product
+from itertools import chain, product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,8 +20,8 @@ from landscape_core.compute.borrowing import borrowed, check_borrowable, unwrapp
 from landscape_core.compute.devices import choose_device
 from landscape_core.compute.own_batch_norm import OwnReestimation, check_batch_norm
 from landscape_core.compute.own_batches import OwnBatches
-from landscape_core.compute.own_measure import Measure, check_loss, check_same
-from landscape_core.compute.own_planes import asked_plane
+from landscape_core.compute.own_measure import Measure, check_loss
+from landscape_core.compute.own_planes import OwnPlane, asked_plane
 from landscape_core.compute.own_runs import own_run, resumed
 from landscape_core.compute.planes import Plane
 from landscape_core.compute.provenance import about_model, made_with
@@ -118,28 +118,37 @@ def landscape(
     where = None if device is None else torch.device(choose_device(str(device)))
     with borrowed(module, where, evaluating=eval_mode) as reset_buffers:
         data = OwnBatches(batches, home := where or next(module.parameters()).device)
-        statistics = OwnReestimation(module, data) if batch_norm == "reestimated" else None
-        moved = Plane(module, asked.x, asked.y, asked.normalisation, None)
-        measure = Measure(module, loss_fn, data, moved, reset_buffers, statistics)
-        own = measure.own()
-        if check_deterministic:
-            check_same(own, measure.own())
-        provenance = {
-            **made_with(home),
-            **about,
-            **own.provenance(),
-            **measure.provenance(),
-            **asked.provenance(),
-            "started": began.isoformat(timespec="seconds"),
+        measure = _measure(module, loss_fn, data, asked, reset_buffers, batch_norm)
+        parts = (
+            made_with(home),
+            about,
+            measure.own_values(twice=check_deterministic),
+            measure.provenance(),
+            asked.provenance(),
+        )
+        provenance = dict(chain.from_iterable(part.items() for part in parts)) | {
+            "started": began.isoformat(timespec="seconds")
         }
-        kept, told = resumed(half, asked.grid, measure, own.examples, provenance)
-        run = {} if checkpoints is None else {"trajectory": own_run(checkpoints, module, asked, measure)}
+        kept, told = resumed(half, asked.grid, measure, provenance["examples"], provenance)
+        told |= {} if checkpoints is None else {"trajectory": own_run(checkpoints, module, asked, measure)}
         with _shown(push, asked.grid, _told(progress), on_stage) as (tell, show):
             for stage in _stages(measure, asked.grid, tell, half, kept):
-                seconds = {"seconds": round(time.monotonic() - started, 3)}
-                surface = replace(stage, provenance={**provenance, **told, **run, **seconds})
+                seconds = round(time.monotonic() - started, 3)
+                surface = replace(stage, provenance={**provenance, **told, "seconds": seconds})
                 show(surface)
     return surface
+
+
+def _measure(
+    module: nn.Module,
+    loss_fn: Callable[[Any, Any], Any],
+    data: OwnBatches,
+    asked: OwnPlane,
+    reset: Callable[[], None],
+    batch_norm: BatchNorm,
+) -> Measure:
+    statistics = OwnReestimation(module, data) if batch_norm == "reestimated" else None
+    return Measure(module, loss_fn, data, Plane(module, asked.x, asked.y, asked.normalisation, None), reset, statistics)
 
 
 @contextmanager

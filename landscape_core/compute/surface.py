@@ -76,14 +76,11 @@ def compute_surface(
     tallied = _tallied_share(request, evaluator.examples)
     grid = _tally(evaluator, ~kept, _share_of(progress, 0.0, tallied), should_stop)
     centre = evaluator.own_loss(should_stop)
-    quantities, curved = {}, {}
-    if request.curvature is not None:
-        module, where = (load(request.architecture, tensors) if own is None else own), device or "cpu"
-        measure = PlaneCurvature(request, module, examples, evaluator.directions(), where, should_stop, own=own is not None)
-        quantities, curved = measure.everywhere(_share_of(progress, tallied, 1.0)), {"curvature": measure.provenance()}
+    measure = None if request.curvature is None else _curvature(request, tensors, examples, evaluator, device, should_stop, own)
+    quantities = {} if measure is None else measure.everywhere(_share_of(progress, tallied, 1.0))
     provenance = {
         **evaluator.provenance(),
-        **curved,
+        **({} if measure is None else {"curvature": measure.provenance()}),
         **own_values_of(centre, evaluator.decisions),
         "started": began.isoformat(timespec="seconds"),
     }
@@ -94,6 +91,21 @@ def compute_surface(
     if resume is not None:
         surface = resume.completed(surface, kept, checked)
     return replace(surface, quantities=surface.quantities | quantities)
+
+
+def _curvature(
+    request: SurfaceRequest,
+    tensors: Mapping[str, np.ndarray],
+    examples: Examples,
+    evaluator: Evaluator,
+    device: str | None,
+    should_stop: Callable[[], bool] | None,
+    own: nn.Module | None,
+) -> PlaneCurvature:
+    """What measures the Hessian's extreme eigenvalues at the cells."""
+    module = load(request.architecture, tensors) if own is None else own
+    directions = evaluator.directions()
+    return PlaneCurvature(request, module, examples, directions, device or "cpu", should_stop, own=own is not None)
 
 
 def _kept(resume: HalfDone | None, request: SurfaceRequest, examples: int) -> Bool[np.ndarray, "rows nx"]:
