@@ -19,7 +19,8 @@ from landscape_core.results import Surface, Tally
 from worker.job import SurfaceJob
 from worker.queue import plan
 
-FIELDS = ("examples", "loss_sum", "loss_sq", "correct")
+COUNTS = {"top5": {"top5"}, "class_accuracy": {"class_correct", "class_examples"}}
+"""What a tally counts for each metric."""
 
 
 class Accumulation:
@@ -38,7 +39,8 @@ class Accumulation:
         self._whole = Tally.zeros(*self.plan.shape)
         self._chunks: dict[int, Tally] = {}
         self._first_missing = 0
-        self._examples_done = 0
+        self._passes_done = 0
+        self._counts: set[str] = set().union(*(COUNTS[metric] for metric in job.request.metrics))
 
     @property
     def stages(self) -> int:
@@ -53,12 +55,12 @@ class Accumulation:
     @property
     def total_macs(self) -> int:
         """Multiply-accumulates of the whole surface."""
-        return self.job.macs_per_example * self.job.request.grid.cells * self.plan.stages[-1].stop
+        return self.job.macs_per_example * self.job.request.grid.cells * self.job.passes_per_cell
 
     @property
     def done(self) -> float:
         """The share of the work that is done, in 0 … 1."""
-        return self._examples_done / (self.job.request.grid.cells * self.plan.stages[-1].stop)
+        return self._passes_done / (self.job.request.grid.cells * self.job.passes_per_cell)
 
     @property
     def examples(self) -> int:
@@ -95,7 +97,11 @@ class Accumulation:
         if not 0 <= index < len(self._done):
             return False
         unit = self.plan.unit(index)
-        if tuple(cells) != unit.cells or (tally.examples != unit.stop - unit.start).any():
+        if (
+            tuple(cells) != unit.cells
+            or tally.counts.keys() != self._counts
+            or (tally.examples != unit.stop - unit.start).any()
+        ):
             return False
         if self._done[index]:
             return True
@@ -103,11 +109,10 @@ class Accumulation:
         if chunk is None:
             chunk = self._chunks[unit.start] = Tally.zeros(*self.plan.shape)
         rows, columns = np.array(unit.cells).T
-        for name in FIELDS:
-            getattr(chunk, name)[rows, columns] = getattr(tally, name)
+        chunk.put(rows, columns, tally)
         self._done[index] = True
         self._missing[unit.stage] -= 1
-        self._examples_done += len(unit.cells) * (unit.stop - unit.start)
+        self._passes_done += len(unit.cells) * self.job.passes(unit.start, unit.stop)
         self._advance()
         return True
 
@@ -123,10 +128,9 @@ class Accumulation:
         else:
             inside = np.zeros(self.plan.shape, bool)
             inside[np.ix_(stage.rows, stage.columns)] = True
-            first = self._chunks[0]
-            tally = Tally(*(np.where(inside, getattr(first, name), 0) for name in FIELDS))
+            tally = self._chunks[0].within(inside)
         about = {} if self.is_complete else {STAGE: self._about_stage()}
-        return surface_from_tally(self.job.request, tally, provenance | about)
+        return surface_from_tally(self.job.request, tally, provenance | about, self.job.decisions)
 
     def _about_stage(self) -> dict[str, Any]:
         stage = self.plan.stages[self.stage - 1]

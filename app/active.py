@@ -278,6 +278,8 @@ class ActiveSurface:
                 self._how = json.loads(self._services.blobs.get(provenance_key(self.id)))
             except (NotFound, ValueError):
                 log.info("no worker has said how %s is measured yet", self.id)
+            if isinstance(run := self._how.get("trajectory"), dict):
+                run["names"] = self._services.checkpoint_names(run["checkpoints"])
         request = self.accumulation.job.request
         return {
             **self._how,

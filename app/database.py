@@ -134,6 +134,30 @@ class UnitRow(Table):
     problem: Mapped[str | None] = mapped_column(Text)
 
 
+class LiveRow(Table):
+    """A surface that somebody sends while it is computed elsewhere: who may, and which state of it is being inspected.
+
+    Attributes:
+        secret_sha256: Of the secret that only the sender has.
+        heard: When something came from the sender last.
+        states: How many states have come.
+        pending: SHA-256 of the state's file that is being inspected; null if none is.
+        pending_stage: How many whole surfaces there have been with that one, of `pending_stages`.
+        refused: Why the last state that was inspected was refused; null if it was not.
+    """
+
+    __tablename__ = "live_imports"
+
+    surface: Mapped[str] = mapped_column(ForeignKey("surfaces.id", ondelete="CASCADE"), primary_key=True)
+    secret_sha256: Mapped[str] = mapped_column(String(64))
+    heard: Mapped[datetime] = mapped_column(UtcTime, default=now)
+    states: Mapped[int] = mapped_column(Integer, default=0)
+    pending: Mapped[str | None] = mapped_column(String(64), index=True)
+    pending_stage: Mapped[int] = mapped_column(Integer, default=0)
+    pending_stages: Mapped[int] = mapped_column(Integer, default=0)
+    refused: Mapped[str | None] = mapped_column(Text)
+
+
 class ShareRow(Table):
     """One link. Its token is not known here, only the token's SHA-256; a revoked link has no row."""
 

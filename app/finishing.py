@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sqlalchemy import select, update
 
-from app.database import SurfaceRow
+from app.database import SurfaceRow, now
 from app.services import Services
 from app.services.uploads import ROWS
 from app.settings import PARTIAL
@@ -41,7 +41,7 @@ class Finishing:
     def __init__(self, services: Services) -> None:
         self._services, self._queue = services, services.queue
         self._failures: Counter[str] = Counter()
-        self._cleaned_at = -CLEAN_EVERY_S
+        self._cleaned_at, self._began = -CLEAN_EVERY_S, now()
 
     def hear(self, announcement: Announcement) -> None:
         """Takes over an inspection, or the last touches to a surface."""
@@ -49,7 +49,8 @@ class Finishing:
             self._finished(announcement)
             return
         sha = announcement.subject
-        settled = [self._services.settle(kind, sha) for kind in ROWS] + [self._services.settle_import(sha)]
+        settled = [self._services.settle_state(sha)] + [self._services.settle(kind, sha) for kind in ROWS]
+        settled.append(self._services.settle_import(sha))
         if not any(settled) and announcement.problem is not None:
             self._count(sha, announcement.problem, announcement.retry)
 
@@ -63,12 +64,8 @@ class Finishing:
 
     def sweep(self) -> None:
         """Takes over what nobody announced, and asks again for what nobody does."""
-        for kind, sha, filename in self._services.inspecting():
-            if not self._services.settle(kind, sha) and not self._queue.intake_in_flight(kind, sha):
-                self._queue.enqueue_intake(kind, sha, filename)
-        for sha in self._services.importing():
-            if not self._services.settle_import(sha) and not self._queue.intake_in_flight("surface", sha):
-                self._queue.enqueue_intake("surface", sha, "surface")
+        self._sweep_files()
+        self._services.leave_silent(self._began)
         waiting = (SurfaceRow.state == "finished") & (SurfaceRow.finishing == "wait")
         with self._services.database.reading() as session:
             surfaces = session.scalars(select(SurfaceRow.id).where(waiting)).all()
@@ -81,6 +78,17 @@ class Finishing:
             for folder in (incoming, incoming / PARTIAL):
                 clean(folder, KEEP_UPLOADS_S)
 
+    def _sweep_files(self) -> None:
+        """Inspections that nobody announced, or that nobody does."""
+        for kind, sha, filename in self._services.inspecting():
+            if not self._services.settle(kind, sha) and not self._queue.intake_in_flight(kind, sha):
+                self._queue.enqueue_intake(kind, sha, filename)
+        imports = [(sha, self._services.settle_import) for sha in self._services.importing()]
+        states = [(sha, self._services.settle_state) for sha in self._services.live_states()]
+        for sha, settle in imports + states:
+            if not settle(sha) and not self._queue.intake_in_flight("surface", sha):
+                self._queue.enqueue_intake("surface", sha, "surface")
+
     def _count(self, sha: str, problem: str, retry: bool) -> None:
         """One more inspection came to nothing; after the third, or if it cannot help, the file is refused."""
         self._failures[sha] += 1
@@ -90,6 +98,7 @@ class Finishing:
         kinds: list[Kind] = list(ROWS)
         for kind in kinds:
             self._services.settle(kind, sha, problem)
+        self._services.settle_state(sha, problem)
         self._services.settle_import(sha, problem)
 
     def _finished(self, announcement: Announcement) -> None:
@@ -110,7 +119,8 @@ class Finishing:
                 return
             row.finishing = "done"
             row.provenance = json.dumps({**json.loads(row.provenance), **whole.provenance}, allow_nan=False)
-        self._services.blobs.delete_prefix(f"{surface_prefix(surface)}units/")
+        for part in ("units/", "run/"):
+            self._services.blobs.delete_prefix(f"{surface_prefix(surface)}{part}")
 
     def _count_finish(self, surface: str, retry: bool) -> None:
         self._failures[surface] += 1

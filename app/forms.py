@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from landscape_core.errors import InvalidRequest
-from landscape_core.requests import ArchitectureSpec, SurfaceRequest
+from landscape_core.requests import ArchitectureSpec, SurfaceRequest, TowardsDirection
 
 SHAPE, ORDER, DIRECTIONS = "choice.shape", "choice.order", "choice.directions"
 """Curve or surface; shuffled or as stored; the kind of both directions."""
@@ -26,6 +26,9 @@ KINDS = ("random", "towards", "principal", "hessian", "file")
 
 CUSTOM = "custom"
 """The preprocessing that stands for a mean and a standard deviation of one's own."""
+
+UNALIGNED, ALIGNED = "as it came", "matched"
+"""Whether the hidden units of a checkpoint that a direction leads to are matched first."""
 
 DEFAULTS: dict[str, Any] = {
     "checkpoint": None,
@@ -39,12 +42,15 @@ DEFAULTS: dict[str, Any] = {
     "data.preprocessing.mean": "",
     "data.preprocessing.std": "",
     "loss": "cross_entropy",
+    "metrics": [],
     SHAPE: "surface",
     DIRECTIONS: "random",
     "plane.x.seed": 1,
     "plane.y.seed": 2,
     "plane.x.checkpoint": None,
     "plane.y.checkpoint": None,
+    "plane.x.aligned": UNALIGNED,
+    "plane.y.aligned": UNALIGNED,
     "plane.trajectory": [],
     "plane.x.index": 1,
     "plane.y.index": 2,
@@ -53,6 +59,8 @@ DEFAULTS: dict[str, Any] = {
     "plane.normalisation.norm": "filter",
     "plane.normalisation.ignore": "biasbn",
     "plane.normalisation.of": "weights",
+    "plane.orthogonal": "false",
+    "batch_norm": "fixed",
     "grid.x.start": -1,
     "grid.x.stop": 1,
     "grid.x.points": 25,
@@ -81,12 +89,15 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
             "preprocessing": _preprocessing(values),
         },
         "loss": values["loss"],
+        "metrics": values["metrics"] or [],
         "plane": {
             "x": _direction(values, "x"),
             "y": _direction(values, "y") if surface else None,
             "normalisation": {part: values[f"plane.normalisation.{part}"] for part in ("norm", "ignore", "of")},
+            "orthogonal": surface and values["plane.orthogonal"] == "true",
         },
         "grid": {axis: _axis(values, axis) if axis == "x" or surface else None for axis in ("x", "y")},
+        "batch_norm": values["batch_norm"],
     }
 
 
@@ -116,10 +127,13 @@ def values_of(request: SurfaceRequest) -> dict[str, Any]:
             values[path] = part
     values["architecture"] = str(request.architecture)
     values["data.examples"] = "" if request.data.examples is None else request.data.examples
+    values["plane.orthogonal"] = str(request.plane.orthogonal).lower()
     values[ORDER] = "own" if request.data.seed is None else "seed"
     values[SHAPE] = "curve" if request.grid.y is None else "surface"
     kinds = {spec.kind for spec in request.plane.specs.values()}
     values[DIRECTIONS] = kinds.pop() if len(kinds) == 1 else "random"
+    for axis, spec in request.plane.specs.items():
+        values[f"plane.{axis}.aligned"] = ALIGNED if isinstance(spec, TowardsDirection) and spec.aligned else UNALIGNED
     values["plane.trajectory"] = list(request.plane.run)
     if not isinstance(request.data.preprocessing, str):
         values["data.preprocessing"] = CUSTOM
@@ -205,7 +219,10 @@ def _direction(values: Mapping[str, Any], axis: str) -> dict[str, Any]:
     kind, index = values[DIRECTIONS], values[f"plane.{axis}.index"]
     parts: dict[str, dict[str, Any]] = {
         "random": {"seed": values[f"plane.{axis}.seed"]},
-        "towards": {"checkpoint": values[f"plane.{axis}.checkpoint"] or ""},
+        "towards": {
+            "checkpoint": values[f"plane.{axis}.checkpoint"] or "",
+            "aligned": values[f"plane.{axis}.aligned"] == ALIGNED,
+        },
         "principal": {"index": index, "checkpoints": values["plane.trajectory"] or []},
         "hessian": {"index": index, "examples": values["plane.x.examples"]},
         "file": {"file": (values["plane.x.file"] or "").strip()},

@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from landscape_core.catalogue import Comparison
+from landscape_core.quantities import is_known, known_names
 from landscape_core.requests import Message, SurfaceRequest
 from worker.job import WorkerStatus
 
@@ -15,7 +17,11 @@ SurfaceState = Literal["queued", "running", "finished", "failed", "cancelled"]
 
 
 class CandidateInfo(Message):
-    """An architecture whose tensors match the file's. `note` says why it was found, or what to choose between."""
+    """An architecture whose tensors match the file's. `note` says why it was found, or what to choose between.
+
+    With `takes_tokens`, an example is a sequence of token ids: `input_shape` holds its greatest length, and `classes` is the
+    size of the vocabulary.
+    """
 
     name: str
     options: dict[str, str | int | float | bool]
@@ -24,10 +30,14 @@ class CandidateInfo(Message):
     macs_per_example: int
     input_shape: tuple[int, ...]
     classes: int
+    takes_tokens: bool = False
 
 
 class CheckpointInfo(Message):
-    """One uploaded file of parameters. `format` and what follows are null until it has been inspected."""
+    """One uploaded file of parameters. `format` and what follows are null until it has been inspected.
+
+    `nearest` holds a file that fits no architecture against the catalogued network that has most of its tensors.
+    """
 
     id: str
     filename: str
@@ -41,11 +51,16 @@ class CheckpointInfo(Message):
     metadata: dict[str, str | int | float | bool] = Field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     candidates: tuple[CandidateInfo, ...] = ()
+    nearest: Comparison | None = None
     created: datetime
 
 
 class DatasetInfo(Message):
-    """A catalogued or uploaded data set. `id` is what a request's `data.dataset` takes."""
+    """A catalogued or uploaded data set. `id` is what a request's `data.dataset` takes.
+
+    With `holds_tokens`, an example is a sequence of token ids: `shape` holds its length, and `classes` is one more than the
+    largest id.
+    """
 
     id: str
     title: str
@@ -55,6 +70,7 @@ class DatasetInfo(Message):
     splits: dict[str, int] = Field(default_factory=dict)
     shape: tuple[int, ...] = ()
     classes: int | None = None
+    holds_tokens: bool = False
     preprocessing: str = "none"
     source: str = ""
 
@@ -122,11 +138,39 @@ class SurfaceInfo(Message):
     finished: datetime | None = None
 
 
+class LiveWish(Message):
+    """A surface that is computed elsewhere and will be sent meanwhile. `stages` is 0 if nobody knows how many there will be."""
+
+    name: Annotated[str, Field(min_length=1, max_length=255)] = "surface"
+    stages: Annotated[int, Field(ge=0, le=10_000)] = 0
+
+
+class LiveTicket(Message):
+    """Where a live surface is sent to. This answer alone holds the secret, without which nobody sends to it."""
+
+    id: str
+    secret: str
+
+
+class LiveWord(Message):
+    """What the sender of a live surface says between its states: how far it is, or that it is over.
+
+    `finished` makes the latest state the whole surface; `unfinished` leaves it as it is.
+    """
+
+    state: Literal["running", "finished", "unfinished"] = "running"
+    done: Annotated[float, Field(ge=0, le=1)] | None = None
+
+
 class CostEstimate(Message):
-    """What a request will cost on the workers that are there; seconds are None while no worker has measured its speed."""
+    """What a request will cost on the workers that are there; seconds are None while no worker has measured its speed.
+
+    `forward_passes` are of one example each, over all cells, with those that re-estimate batch norm.
+    """
 
     cells: int
     examples: int
+    forward_passes: int
     macs: float
     seconds: float | None
     first_surface_seconds: float | None
@@ -148,12 +192,23 @@ class Camera(Message):
     up: Vector = Vector(x=0, y=0, z=1)
 
 
+def _known(name: str) -> str:
+    if not is_known(name):
+        raise ValueError(f"there is no quantity {name!r}; {known_names()}")
+    return name
+
+
 class View(Message):
-    """How a surface is looked at; nothing in it costs a computation. `clip` cuts the picture above that loss."""
+    """How a surface is looked at; nothing in it costs a computation. `clip` cuts the picture above that loss.
+
+    `colour_by` names what the colours show: the loss, the accuracy, or a quantity. Where the surface does not have it, the
+    colours show the loss.
+    """
 
     camera: Camera | None = None
     projection: Literal["surface", "contour"] = "surface"
     colour: Annotated[str, Field(pattern=r"^[A-Za-z]{1,32}$")] = "Viridis"
+    colour_by: Annotated[str, Field(max_length=32), AfterValidator(_known)] = "loss"
     log: bool = False
     clip: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     contours: bool = False

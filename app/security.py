@@ -155,7 +155,8 @@ def takes_files(scope: Scope) -> bool:
     """Whether a request brings a file, whose length its route minds."""
     path, method = scope["path"], scope.get("method")
     if method == "PUT":
-        return path in {f"{API}/checkpoints", f"{API}/datasets", f"{API}/directions"}
+        live = path.startswith(f"{API}/surfaces/") and path.endswith("/live")
+        return live or path in {f"{API}/checkpoints", f"{API}/datasets", f"{API}/directions"}
     return (method == "PATCH" and path.startswith(f"{API}/uploads/")) or (method == "POST" and path == f"{API}/surfaces/import")
 
 

@@ -34,7 +34,7 @@ def explain(errors: Sequence[Any], model: Any, body: Any) -> tuple[str, str]:
     same = [(path, error) for path, error in found if path[: len(first)] == first]
     path, error = max(same, key=lambda item: (len(item[0]), item[1]["type"] == "value_error"))
     root: Schema = {} if model is None else TypeAdapter(model).json_schema()
-    schema = _schema_at(root, path)
+    schema = _schema_at(root, path, body)
     if error["type"] in {"union_tag_invalid", "union_tag_not_found"}:
         path = (*path, str(error["ctx"]["discriminator"]).strip("'"))
         return _about_tag(".".join(map(str, path)), error, schema), ".".join(map(str, path))
@@ -66,20 +66,31 @@ def _real_path(error: Any, body: Any) -> tuple[Any, ...]:
     return tuple(path)
 
 
-def _schema_at(root: Schema, path: Sequence[Any]) -> Schema:
-    """What the schema says of the field at a path; {} if it says nothing."""
-    nodes = [root]
+def _schema_at(root: Schema, path: Sequence[Any], body: Any) -> Schema:
+    """What the schema says of the field at a path; {} if it says nothing.
+
+    Where the body says of which kind an object is, only that kind counts.
+    """
+    nodes, value = [root], body
     for part in path:
-        nodes = [child for node in nodes for branch in _branches(root, node) if (child := _child(branch, part)) is not None]
+        branches = [branch for node in nodes for branch in _branches(root, node, value)]
+        nodes = [child for branch in branches if (child := _child(branch, part)) is not None]
+        there = part in value if isinstance(value, dict) else isinstance(value, list) and part in range(len(value))
+        value = value[part] if there else None
     known = [branch for node in nodes for branch in _branches(root, node) if branch.get("type") != "null"]
     return known[0] if len(known) == 1 else {"anyOf": known} if known else {}
 
 
-def _branches(root: Schema, node: Schema) -> list[Schema]:
+def _branches(root: Schema, node: Schema, value: Any = None) -> list[Schema]:
+    """What a node may be; of a union of kinds, the one that `value` says it is."""
     if "$ref" in node:
-        return _branches(root, root["$defs"][node["$ref"].rpartition("/")[2]])
+        return _branches(root, root["$defs"][node["$ref"].rpartition("/")[2]], value)
     options = node.get("anyOf") or node.get("oneOf")
-    return [branch for option in options for branch in _branches(root, option)] if options else [node]
+    if told := node.get("discriminator"):
+        tag = value.get(told["propertyName"]) if isinstance(value, dict) else None
+        chosen = told.get("mapping", {}).get(tag) if isinstance(tag, str) else None
+        options = [{"$ref": chosen}] if chosen else options
+    return [branch for option in options for branch in _branches(root, option, value)] if options else [node]
 
 
 def _child(node: Schema, part: Any) -> Schema | None:

@@ -49,6 +49,10 @@ class AppSettings(BaseSettings):
     max_upload_bytes: int = Field(default=8 << 30, ge=1, description="Longest checkpoint or other upload, in bytes.")
     max_dataset_bytes: int = Field(default=4 << 30, ge=1, description="Longest uploaded data set, in bytes.")
 
+    live_silence_s: int = Field(
+        default=120, ge=1, description="After so many seconds without a word a surface that is sent live is left unfinished."
+    )
+
     def __init__(self, **values: Any) -> None:
         refuse_unknown_variables(os.environ)
         try:

@@ -33,8 +33,10 @@ STATIC = Path(__file__).parent / "static"
 STYLES = ("css/fonts.css", "css/icons.css", "css/atlas.css", "css/surface.css", "css/compare.css")
 SCRIPTS = (
     "vendor/tus-js-client/tus.min.js",
+    "javascript/values.js",
     "javascript/scene.js",
     "javascript/curves.js",
+    "javascript/way.js",
     "javascript/events.js",
     "javascript/picture.js",
     "javascript/stream.js",

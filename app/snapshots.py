@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from app.schemas import Progress, SurfaceState
+from landscape_core.projection import run_of
+from landscape_core.quantities import ordered
 from landscape_core.results import NOT_FINITE, Surface
 
 STAGE = "stage"
@@ -56,7 +58,8 @@ class StageSnapshot:
     def event(self, progress: Progress, state: SurfaceState) -> dict[str, Any]:
         """The data of a "surface" event, complete in itself.
 
-        Arrays are little-endian, row by row, in base64; NaN is a hole.
+        Arrays are little-endian, row by row, in base64; NaN is a hole. `perplexity` says whether exp(loss) is one. `quantities`
+        is there only if the surface has any, `trajectory` if it has a run.
 
         Args:
             progress: How far the surface is.
@@ -65,6 +68,7 @@ class StageSnapshot:
         whole = self.surface
         cells = np.ix_(self.rows, self.columns)
         y = None if whole.y is None else whole.y[self.rows].tolist()
+        quantities = {name: _base64(whole.quantities[name][cells], "<f4") for name in ordered(whole.quantities)}
         return {
             "stage": self.stage,
             "stages": self.stages,
@@ -78,13 +82,31 @@ class StageSnapshot:
             "accuracy": _base64(whole.accuracy[cells], "<f4"),
             "counts": _base64(whole.examples[cells], "<i4"),
             "not_finite": int((whole.state[cells] == NOT_FINITE).sum()),
+            "flatness": self.shown().flatness().model_dump(mode="json"),
             "range": {
                 "x": [float(whole.x[0]), float(whole.x[-1])],
                 "y": None if whole.y is None else [float(whole.y[0]), float(whole.y[-1])],
             },
+            "perplexity": whole.has_perplexity,
             "progress": progress.model_dump(mode="json"),
             "state": state,
+            **({"quantities": quantities} if quantities else {}),
+            **({} if (run := run_of(whole)) is None else {"trajectory": run.as_provenance()}),
         }
+
+    def shown(self) -> Surface:
+        """The stage's complete grid as a surface of its own."""
+        whole, cells = self.surface, np.ix_(self.rows, self.columns)
+        return replace(
+            whole,
+            x=whole.x[self.columns],
+            y=None if whole.y is None else whole.y[self.rows],
+            loss=whole.loss[cells],
+            state=whole.state[cells],
+            accuracy=whole.accuracy[cells],
+            examples=whole.examples[cells],
+            stderr=whole.stderr[cells],
+        )
 
 
 def _count(value: Any) -> int:

@@ -1,18 +1,30 @@
-"""What was typed after `lossatlas compute`, checked as far as it can be before anything is read or computed."""
+"""What was typed after `lossatlas compute` or `curvature`, checked as far as it can be before anything is read or computed."""
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
+from cli.library_networks import LIBRARIES, LibraryNetwork
+from cli.model_folders import holds_checkpoint, told_architecture
 from cli.own_code import OwnCode
 from cli.parsing import Principal, Towards, TypedDirection, parse_direction, parse_grid, parse_standardisation
 from landscape_core.errors import InvalidRequest, NotFound
-from landscape_core.requests import MAX_CHECKPOINTS, ArchitectureSpec, Grid, HessianDirection, Normalisation, Standardisation
+from landscape_core.requests import (
+    MAX_CHECKPOINTS,
+    ArchitectureSpec,
+    BatchNorm,
+    Grid,
+    HessianDirection,
+    Metric,
+    Normalisation,
+    Standardisation,
+)
 
 SUFFIXES = (".npz", ".h5", ".csv", ".json", ".png", ".vtp", ".stl", ".glb")
 """What a surface is written as: `formats.WRITABLE`, named here so that a refusal need not import h5py."""
@@ -24,80 +36,28 @@ _DEFAULT_GRIDS = {False: "-1:1:51x-1:1:51", True: "-1:1:51"}
 
 
 @dataclass(frozen=True)
-class Asked:
-    """The typed question.
+class AskedPlane:
+    """A typed plane through a network, and a training run on it.
 
     Attributes:
         file: The checkpoint.
         architecture: Catalogued, or the user's own code; None to take the one that fits.
-        dataset: A catalogued name, or the path of an `.npz`.
-        split: `train`, `test` or `both`.
-        seed: None keeps the data set's own order.
-        preprocessing: None to take the data set's usual one.
         x: First direction; a path is that of a direction file.
-        y: Second direction; None for a curve.
+        y: Second direction; None for a line.
+        align: Whether the hidden units of checkpoints that a direction leads to are matched first.
         run: The checkpoints of the training run that is projected on the plane, in its order.
-        out: Where the surface goes.
+        normalisation: How random directions are scaled, and what moves.
+        orthogonal: Whether the second direction is put at right angles to the first.
     """
 
     file: Path
-    architecture: ArchitectureSpec | OwnCode | None
-    dataset: str | Path
-    split: str
-    examples: int | None
-    seed: int | None
-    preprocessing: str | Standardisation | None
-    loss: str
+    architecture: ArchitectureSpec | OwnCode | LibraryNetwork | None
     x: TypedDirection
     y: TypedDirection | None
+    align: bool
     run: tuple[Path, ...]
     normalisation: Normalisation
-    grid: Grid
-    out: Path
-
-    @classmethod
-    def typed(cls, **typed: Any) -> Asked:
-        """The question in the options of `lossatlas compute`, by their names.
-
-        Raises:
-            InvalidRequest: If options contradict each other or cannot be read, or nothing can be written to `--out`.
-            NotFound: If a file or data set does not exist.
-        """
-        curve = typed["curve"]
-        if curve and typed["y"] is not None:
-            raise InvalidRequest("--curve has one direction, so leave out either --y or --curve.", field="plane.y")
-        if typed["in_order"] and typed["seed"] is not None:
-            raise InvalidRequest(
-                "--in-order takes no permutation, so leave out either --seed or --in-order.", field="data.seed"
-            )
-        asked = cls(
-            file=typed["file"],
-            architecture=_architecture(typed["architecture"]),
-            dataset=_dataset(typed["dataset"]),
-            split=typed["split"],
-            examples=typed["examples"],
-            seed=None if typed["in_order"] else (typed["seed"] or 0),
-            preprocessing=_preprocessing(typed["preprocessing"], typed["mean"], typed["std"]),
-            loss=typed["loss"],
-            x=parse_direction(typed["x"], "--x"),
-            y=None if curve else parse_direction("random:2" if typed["y"] is None else typed["y"], "--y"),
-            run=typed["checkpoints"],
-            normalisation=Normalisation(norm=typed["norm"], ignore=typed["ignore"], of=typed["of"]),
-            grid=parse_grid(_DEFAULT_GRIDS[curve] if typed["grid"] is None else typed["grid"], curve=curve),
-            out=typed["out"],
-        )
-        asked.check_run()
-        asked.check_split()
-        data = [asked.dataset] if isinstance(asked.dataset, Path) else []
-        given = [asked.file, *data, *asked.direction_files, *asked.companions]
-        for path in given:
-            if not path.is_file():
-                raise NotFound(missing(path))
-        own = [asked.architecture.path] if isinstance(asked.architecture, OwnCode) else []
-        for out in asked.files:
-            check_out(out, [*given, *own])
-        _check_area(asked.out, asked.grid)
-        return asked
+    orthogonal: bool
 
     @property
     def direction_files(self) -> list[Path]:
@@ -114,9 +74,119 @@ class Asked:
         """Whether a direction is one of the run's own."""
         return any(isinstance(typed, Principal) for typed in (self.x, self.y))
 
+    def check_align(self) -> None:
+        """Passes when hidden units are to be matched only where there is another checkpoint.
+
+        Raises:
+            InvalidRequest: If not.
+        """
+        if self.align and not any(isinstance(direction, Towards) for direction in (self.x, self.y)):
+            raise InvalidRequest(
+                "--align is for directions towards another checkpoint; give one, as in --x towards:OTHER.pt.",
+                field="plane.x.aligned",
+            )
+
+    def check_run(self) -> None:
+        """Passes when there is a run where a principal direction of it is asked for, and it is not too long.
+
+        Raises:
+            InvalidRequest: If not.
+        """
+        if self.has_principal and not self.run:
+            raise InvalidRequest(
+                "A principal direction is one of a training run: name its files after --checkpoints.", field="plane"
+            )
+        if len(self.run) > MAX_CHECKPOINTS:
+            raise InvalidRequest(
+                f"--checkpoints takes at most {MAX_CHECKPOINTS:,} files, but {len(self.run):,} came.", field="plane.trajectory"
+            )
+
+
+@dataclass(frozen=True)
+class Asked(AskedPlane):
+    """The typed question.
+
+    Attributes:
+        dataset: A catalogued name, or the path of an `.npz`.
+        split: `train`, `test` or `both`.
+        seed: None keeps the data set's own order.
+        preprocessing: None to take the data set's usual one.
+        metrics: What else is counted of every cell.
+        batch_norm: Which statistics it has at a cell.
+        grid: None to take that of the half-done surface.
+        resume: A half-done surface that is completed.
+        curvature: Over how many examples the eigenvalues at every cell are measured; None for none.
+        out: Where the answer goes; None for nowhere.
+    """
+
+    dataset: str | Path
+    split: str
+    examples: int | None
+    seed: int | None
+    preprocessing: str | Standardisation | None
+    loss: str
+    metrics: tuple[str, ...]
+    batch_norm: BatchNorm
+    grid: Grid | None
+    resume: Path | None
+    curvature: int | None
+    out: Path | None
+
+    @classmethod
+    def typed(cls, **typed: Any) -> Asked:
+        """The question in the options of `lossatlas compute`, by their names.
+
+        Raises:
+            InvalidRequest: If options contradict each other or cannot be read, or nothing can be written to `--out`.
+            NotFound: If a file or data set does not exist.
+        """
+        curve = typed["curve"]
+        _check_together(typed)
+        asked = cls(
+            file=typed["file"],
+            architecture=architecture_typed(typed["architecture"]) or told_architecture(typed["file"]),
+            dataset=_dataset(typed["dataset"]),
+            split=typed["split"],
+            examples=typed["examples"],
+            seed=None if typed["in_order"] else (typed["seed"] or 0),
+            preprocessing=_preprocessing(typed["preprocessing"], typed["mean"], typed["std"]),
+            loss=typed["loss"],
+            metrics=_metrics(typed["metrics"]),
+            x=parse_direction(typed["x"], "--x"),
+            y=None if curve else parse_direction("random:2" if typed["y"] is None else typed["y"], "--y"),
+            align=typed["align"],
+            run=typed["checkpoints"],
+            normalisation=Normalisation(norm=typed["norm"], ignore=typed["ignore"], of=typed["of"]),
+            orthogonal=typed["orthogonal"],
+            batch_norm=typed["batch_norm"],
+            grid=_grid(typed["grid"], curve=curve, resumed=typed["resume"] is not None),
+            resume=typed["resume"],
+            curvature=typed["curvature"],
+            out=typed["out"],
+        )
+        asked.check_run()
+        asked.check_align()
+        asked.check_split()
+        data = [asked.dataset] if isinstance(asked.dataset, Path) else []
+        if not holds_checkpoint(asked.file) and not asked.file.is_file():
+            raise NotFound(missing(asked.file))
+        begun = [] if asked.resume is None else [asked.resume]
+        given = [*data, *asked.direction_files, *asked.companions, *begun]
+        for path in given:
+            if not path.is_file():
+                raise NotFound(missing(path))
+        own = [asked.architecture.path] if isinstance(asked.architecture, OwnCode) else []
+        for out in asked.files:
+            check_out(out, [asked.file, *given, *own])
+        if asked.out is not None and asked.grid is not None:
+            _check_area(asked.out, asked.grid)
+        return asked
+
     @property
     def files(self) -> list[Path]:
         """What is written: `out`, or one file for each split where `out`'s form does not hold both."""
+        if self.out is None:
+            return []
         if self.split != "both" or self.out.suffix.lower() == ".h5":
             return [self.out]
         return [self.out.with_name(f"{self.out.stem}.{split}{self.out.suffix}") for split in ("train", "test")]
@@ -138,34 +208,55 @@ class Asked:
                 field="data.split",
             )
 
-    def check_run(self) -> None:
-        """Passes when there is a run where a principal direction of it is asked for, and it is not too long.
 
-        Raises:
-            InvalidRequest: If not.
-        """
-        if self.has_principal and not self.run:
-            raise InvalidRequest(
-                "A principal direction is one of a training run: name its files after --checkpoints.", field="plane"
-            )
-        if len(self.run) > MAX_CHECKPOINTS:
-            raise InvalidRequest(
-                f"--checkpoints takes at most {MAX_CHECKPOINTS:,} files, but {len(self.run):,} came.", field="plane.trajectory"
-            )
+def _grid(text: str | None, *, curve: bool, resumed: bool) -> Grid | None:
+    if text is None and resumed:
+        return None
+    return parse_grid(_DEFAULT_GRIDS[curve] if text is None else text, curve=curve)
 
 
-def _architecture(text: str | None) -> ArchitectureSpec | OwnCode | None:
+def _check_together(typed: Mapping[str, Any]) -> None:
+    """Passes when no two of the typed options contradict each other."""
+    curve = typed["curve"]
+    if curve and typed["y"] is not None:
+        raise InvalidRequest("--curve has one direction, so leave out either --y or --curve.", field="plane.y")
+    if curve and typed["orthogonal"]:
+        raise InvalidRequest(
+            "--curve has one direction, so leave out either --orthogonal or --curve.", field="plane.orthogonal"
+        )
+    if typed["batch_norm"] == "reestimated" and typed["of"] == "states":
+        raise InvalidRequest(
+            "Re-estimated statistics take the place of moved ones, so leave out either --batch-norm or --of states.",
+            field="batch_norm",
+        )
+    if typed["in_order"] and typed["seed"] is not None:
+        raise InvalidRequest("--in-order takes no permutation, so leave out either --seed or --in-order.", field="data.seed")
+
+
+def architecture_typed(text: str | None) -> ArchitectureSpec | OwnCode | LibraryNetwork | None:
+    """The network that `--architecture` names; None for the one that fits.
+
+    Args:
+        text: As typed.
+
+    Raises:
+        InvalidRequest: If there is no such network, or it is written otherwise.
+        NotFound: If there is no such file of code.
+    """
     from landscape_core.catalogue import canonical  # noqa: PLC0415
 
     if text is None or text == "infer":
         return None
+    if text.partition(":")[0] in LIBRARIES:
+        return LibraryNetwork.typed(text)
     if ".py" in text:
         return OwnCode.typed(text)
     try:
         return canonical(ArchitectureSpec.parse(text))
     except ValidationError:
         raise InvalidRequest(
-            f"--architecture takes NAME, NAME:OPTION=VALUE or FILE.py:FACTORY, but {text!r} came.", field="architecture"
+            f"--architecture takes NAME, NAME:OPTION=VALUE, FILE.py:FACTORY, torchvision:NAME or timm:NAME, but {text!r} came.",
+            field="architecture",
         ) from None
 
 
@@ -175,6 +266,17 @@ def _dataset(text: str) -> str | Path:
     if text.lower().endswith(".npz") or "/" in text:
         return Path(text)
     return dataset_entry(text).id
+
+
+def _metrics(text: str | None) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in (text or "").split(",") if name.strip())
+    unknown = [name for name in names if name not in get_args(Metric)]
+    if unknown:
+        raise InvalidRequest(
+            f"There is no metric {unknown[0]!r}; --metrics takes {', '.join(get_args(Metric))}, with commas between.",
+            field="metrics",
+        )
+    return names
 
 
 def _preprocessing(name: str | None, mean: str | None, std: str | None) -> str | Standardisation | None:
@@ -203,20 +305,21 @@ def _check_area(out: Path, grid: Grid) -> None:
         )
 
 
-def check_out(out: Path, given: list[Path], said: str = "--out") -> None:
+def check_out(out: Path, given: list[Path], said: str = "--out", forms: tuple[str, ...] = SUFFIXES) -> None:
     """Refuses a file that nothing can be written to.
 
     Args:
         out: The file; it may exist.
         given: What is read to make it, which it must not replace.
         said: How the command line names it.
+        forms: The suffixes that it may have.
 
     Raises:
         InvalidRequest: If it has no known form, is one of those given, or its folder takes no file.
     """
-    if out.suffix.lower() not in SUFFIXES:
+    if out.suffix.lower() not in forms:
         named = out.suffix or "a file without a suffix"
-        raise InvalidRequest(f"{said} takes a file that ends in {', '.join(SUFFIXES)}, not {named!r}.", field="out")
+        raise InvalidRequest(f"{said} takes a file that ends in {', '.join(forms)}, not {named!r}.", field="out")
     try:
         overwrites = out.exists() and any(out.samefile(path) for path in given)
         with tempfile.TemporaryFile(dir=out.resolve().parent):

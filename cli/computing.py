@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from cli.asked import Asked
+from cli.library_networks import LibraryNetwork
+from cli.model_folders import checkpoint_file
 from cli.own_code import OwnCode
 from cli.stopping import stopped_by_sigterm
 from landscape_core.errors import InvalidRequest, SurfaceRejected
-from landscape_core.requests import Loss, Norm
+from landscape_core.requests import BatchNorm, Loss, Norm
 
 if TYPE_CHECKING:
     from click._termui_impl import ProgressBar
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from landscape_core.results import Surface
 
 
-_DIRECTIONS = "First direction: random:SEED, towards:CHECKPOINT, principal:NUMBER, hessian:NUMBER or file:DIRECTIONS.h5."
+DIRECTION_HELP = "First direction: random:SEED, towards:CHECKPOINT, principal:NUMBER, hessian:NUMBER or file:DIRECTIONS.h5."
 
 
 def _only_exact(_context: click.Context, _option: click.Parameter, value: str) -> str:
@@ -38,7 +40,7 @@ def _only_exact(_context: click.Context, _option: click.Parameter, value: str) -
     return value
 
 
-class _WithManyFiles(click.Command):
+class WithManyFiles(click.Command):
     """A command whose `--checkpoints` takes all words up to the next option, as a shell's `epoch_*.pt` makes them."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -56,14 +58,14 @@ class _WithManyFiles(click.Command):
         return super().parse_args(ctx, words)
 
 
-@click.command(cls=_WithManyFiles, short_help="Compute a surface or curve on this machine.")
+@click.command(cls=WithManyFiles, short_help="Compute a surface or curve on this machine.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
     "--architecture",
     metavar="NAME[:OPTION=VALUE]|FILE.py:FACTORY",
     default="infer",
     show_default=True,
-    help="As in mlp:activation=tanh; or your own code.",
+    help="As in mlp:activation=tanh, torchvision:NAME or timm:NAME; or your own code.",
 )
 @click.option("--dataset", required=True, metavar="NAME|FILE.npz", help="A catalogued data set, or an .npz with x and y.")
 @click.option(
@@ -85,7 +87,8 @@ class _WithManyFiles(click.Command):
 @click.option("--mean", metavar="0.49,0.48,0.45", help="Per channel, with --std, instead of --preprocessing.")
 @click.option("--std", metavar="0.25,0.24,0.26", help="Per channel.")
 @click.option("--loss", type=click.Choice(get_args(Loss)), default="cross_entropy", show_default=True, help="Per example.")
-@click.option("--x", metavar="DIRECTION", default="random:1", show_default=True, help=_DIRECTIONS)
+@click.option("--metrics", metavar="NAMES", help="Counted beside loss and accuracy: top5, class_accuracy, with commas between.")
+@click.option("--x", metavar="DIRECTION", default="random:1", show_default=True, help=DIRECTION_HELP)
 @click.option("--y", metavar="DIRECTION", help="Second direction, alike.  [default: random:2]")
 @click.option(
     "--checkpoints",
@@ -94,11 +97,32 @@ class _WithManyFiles(click.Command):
     metavar="FILES...",
     help="A training run, in its order: its principal directions are principal:1, …; its way is projected on any plane.",
 )
+@click.option("--align", is_flag=True, help="Match hidden units of towards:CHECKPOINT first.")
 @click.option("--curve", is_flag=True, help="One direction only.")
 @click.option("--norm", type=click.Choice(get_args(Norm)), default="filter", show_default=True, help="Of random directions.")
 @click.option("--ignore", type=click.Choice(["biasbn", "none"]), default="biasbn", show_default=True, help="What stays.")
 @click.option("--of", type=click.Choice(["weights", "states"]), default="weights", show_default=True, help="What moves.")
+@click.option("--orthogonal", is_flag=True, help="Second direction at right angles to the first.")
+@click.option(
+    "--batch-norm",
+    type=click.Choice(get_args(BatchNorm)),
+    default="fixed",
+    show_default=True,
+    help="Its statistics at each cell.",
+)
 @click.option("--grid", metavar="GRID", help="As in -1:1:51x-1:1:51, or -1:1:51 with --curve; these are the defaults.")
+@click.option(
+    "--resume",
+    type=click.Path(path_type=Path),
+    metavar="HALF.h5",
+    help="A half-done surface file: its grid is taken, its cells are kept, only what is not there is computed.",
+)
+@click.option(
+    "--curvature",
+    type=click.IntRange(1, 100_000_000),
+    metavar="N",
+    help="Also the Hessian's extreme eigenvalues at every cell, over the first N examples: as long as 200 evaluations of them.",
+)
 @click.option("--budget", default="exact", callback=_only_exact, hidden=True, expose_value=False)
 @click.option(
     "--out",
@@ -112,6 +136,9 @@ def compute(**typed: Any) -> None:
 
     The file is only read: no code in it runs. --architecture net.py:build runs your own net.py, whose
     build() gives the network.
+
+    FILE may be a model's folder as Hugging Face has it, with a config.json beside safetensors. Models other
+    than GPT-2 are built by the library transformers, if it is installed.
     """
     asked = Asked.typed(**typed)
     with stopped_by_sigterm(), tempfile.TemporaryDirectory(prefix="lossatlas-") as folder:
@@ -119,7 +146,7 @@ def compute(**typed: Any) -> None:
             _prepared(one, Path(folder) / one.split) for one in asked.by_split()
         ]  # all are read before any is computed
         surfaces = [_computed(*question) for question in questions]
-        files = _save(surfaces, asked.out)
+        files = _save(surfaces, typed["out"])
     for surface, file in zip(surfaces, files * (len(surfaces) // len(files)), strict=True):
         click.echo(_summary(surface, file, of_split=len(surfaces) > 1))
 
@@ -130,21 +157,22 @@ def _prepared(asked: Asked, folder: Path) -> tuple[Asked, Material, SurfaceReque
 
     share_cores()
     folder.mkdir()
+    asked = replace(asked, file=checkpoint_file(asked.file, folder))
     material = Material.read(asked, settings().datasets_folder, folder)
     request = material.request(asked)
-    material.check(request, own=isinstance(asked.architecture, OwnCode))
+    material.check(request, own=isinstance(asked.architecture, OwnCode | LibraryNetwork))
     return asked, material, request
 
 
 def _computed(asked: Asked, material: Material, request: SurfaceRequest) -> Surface:
     from cli.material import settings  # noqa: PLC0415
-    from landscape_core.compute import choose_device, compute_surface, load_own  # noqa: PLC0415  torch takes a second or two
+    from landscape_core.compute import choose_device, compute_surface  # noqa: PLC0415  torch takes a second or two
 
     told = settings()
     device = choose_device(told.device)
-    code = asked.architecture if isinstance(asked.architecture, OwnCode) else None
-    own = None if code is None else load_own(code.made(), material.tensors, code.name)
-    with nullcontext() if code is None else code.blamed(computing=True), _progress(material.notes(asked)) as progress:
+    code = asked.architecture if isinstance(asked.architecture, OwnCode | LibraryNetwork) else None
+    own = None if code is None else code.loaded(material.tensors, material.examples.facts)
+    with nullcontext() if code is None else code.blamed(computing=True), told_progress(material.notes(asked)) as progress:
         surface = compute_surface(
             request,
             material.tensors,
@@ -155,12 +183,14 @@ def _computed(asked: Asked, material: Material, request: SurfaceRequest) -> Surf
             progress,
             own=own,
             checkpoints=material.checkpoint_tensors,
+            resume=material.half,
         )
-    return surface if code is None else replace(surface, provenance={**surface.provenance, **code.provenance()})
+    about = material.named(surface.provenance)
+    return replace(surface, provenance=about if code is None else {**about, **code.provenance()})
 
 
 @contextmanager
-def _progress(notes: list[str]) -> Iterator[Callable[[float], None]]:
+def told_progress(notes: list[str]) -> Iterator[Callable[[float], None]]:
     """Says the notes once something has been computed, so that a refusal stands alone; then, if someone looks, draws a bar."""
     steps = 10_000
     with ExitStack() as stack:
@@ -206,12 +236,28 @@ def _summary(surface: Surface, out: Path, *, of_split: bool) -> str:
     own = surface.provenance.get("own_loss")
     finite = surface.loss[np.isfinite(surface.loss)]
     split = [surface.request.data.split] if of_split and surface.request is not None else []
+    with np.errstate(over="ignore"):
+        perplexity = f" (perplexity {np.exp(own):.6g})" if own is not None and surface.has_perplexity else ""
     parts = [
         *split,
         f"{nx} points" if surface.is_curve else f"{nx} x {ny} cells",
-        f"the checkpoint's own loss {own:.6g}" if own is not None else "the checkpoint's own loss not finite",
+        f"the checkpoint's own loss {own:.6g}{perplexity}" if own is not None else "the checkpoint's own loss not finite",
         f"min {finite.min():.6g}, max {finite.max():.6g}" if finite.size else "no finite loss",
         *([f"{surface.not_finite} not finite"] if surface.not_finite else []),
+        *_resumed(surface),
+        *_barriers(surface),
         f"{surface.provenance.get('seconds', 0):.1f} s",
     ]
     return f"Wrote {out}: {', '.join(parts)}."
+
+
+def _resumed(surface: Surface) -> list[str]:
+    last = surface.provenance.get("resumed", [])[-1:]
+    return [f"{about['kept_cells']:,} cells kept from {about['file']}, {about['computed_cells']:,} computed" for about in last]
+
+
+def _barriers(surface: Surface) -> list[str]:
+    """What stands between the network and another one, for a curve that leads there."""
+    found = surface.flatness().barriers if surface.is_curve else ()
+    heights = [barrier.above_line for barrier in found if barrier.above_line is not None]
+    return [f"barrier {height:.6g} above the line of the ends" for height in heights]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.asked import missing
+from cli.model_folders import checkpoint_file, holds_checkpoint
 from cli.stopping import stopped_by_sigterm
 from landscape_core.errors import CheckpointRejected, NotFound
 
@@ -27,27 +28,28 @@ WIDTH = 100
 def inspect(file: Path, as_json: bool) -> None:
     """Show what is in the checkpoint FILE, and which architectures fit.
 
-    The file is only read: no code in it runs.
+    The file is only read: no code in it runs. FILE may be a model's folder as Hugging Face has it; its shards are
+    joined.
     """
-    if not file.is_file():
+    if not file.is_file() and not holds_checkpoint(file):
         raise NotFound(missing(file))
-    try:
-        with stopped_by_sigterm():
-            info = _inspected(file)
-    except CheckpointRejected as error:
-        if as_json:
-            click.echo(_info(file, state="rejected", problem=str(error)).model_dump_json(indent=2))
-        raise
+    with stopped_by_sigterm(), tempfile.TemporaryDirectory(prefix="lossatlas-") as folder:
+        one = checkpoint_file(file, Path(folder))
+        try:
+            info = _inspected(one, Path(folder))
+        except CheckpointRejected as error:
+            if as_json:
+                click.echo(_info(one, state="rejected", problem=str(error)).model_dump_json(indent=2))
+            raise
     click.echo(info.model_dump_json(indent=2) if as_json else _described(info, file))
 
 
-def _inspected(file: Path) -> CheckpointInfo:
+def _inspected(file: Path, folder: Path) -> CheckpointInfo:
     from landscape_core.reading import inspect_in_child  # noqa: PLC0415
 
-    with tempfile.TemporaryDirectory(prefix="lossatlas-") as folder:
-        report = inspect_in_child("checkpoint", file, file.name, Path(folder) / "checkpoint.safetensors")
+    report = inspect_in_child("checkpoint", file, file.name, folder / "checkpoint.safetensors")
     candidates = [_candidate(found, report["shapes"]) for found in report["candidates"]]
-    names = ("problem", "format", "container", "tensors", "parameters", "metadata", "warnings")
+    names = ("problem", "format", "container", "tensors", "parameters", "metadata", "warnings", "nearest")
     return _info(file, state="ready", candidates=candidates, **{name: report[name] for name in names})
 
 
@@ -74,6 +76,7 @@ def _candidate(found: dict[str, Any], shapes: dict[str, Any]) -> CandidateInfo:
         macs_per_example=macs_per_example(spec, {k: tuple(v) for k, v in shapes.items()}, candidate.input_shape),
         input_shape=candidate.input_shape,
         classes=candidate.classes,
+        takes_tokens=candidate.takes_tokens,
     )
 
 
@@ -94,8 +97,10 @@ def _described(info: CheckpointInfo, file: Path) -> str:
         )
     lines.append("")
     for count, candidate in enumerate(info.candidates):
-        shape = " x ".join(map(str, candidate.input_shape))
-        text = f"{'Or' if count else 'This is'} {candidate.text}: input {shape}, {candidate.classes} classes, "
+        takes = f"input {' x '.join(map(str, candidate.input_shape))}, {candidate.classes} classes"
+        if candidate.takes_tokens:
+            takes = f"up to {candidate.input_shape[0]:,} tokens, vocabulary of {candidate.classes:,}"
+        text = f"{'Or' if count else 'This is'} {candidate.text}: {takes}, "
         lines += textwrap.wrap(f"{text}{candidate.macs_per_example:,} multiply-adds per example. {candidate.note}", WIDTH)
     if not info.candidates:
         words = ["lossatlas", "compute", str(file), "--architecture", "net.py:build", "--dataset", "DATA.npz"]
@@ -120,8 +125,9 @@ def _next_command(candidate: CandidateInfo, file: Path) -> str:
         facts.id
         for facts in available_datasets(settings().datasets_folder)
         if size(facts.shape) == size(candidate.input_shape) and facts.classes == candidate.classes
+        if not candidate.takes_tokens
     ]
-    dataset = fitting[0] if fitting else "DATA.npz"
+    dataset = fitting[0] if fitting else "TOKENS.npz" if candidate.takes_tokens else "DATA.npz"
     words = ["lossatlas", "compute", str(file), "--architecture", candidate.text, "--dataset", dataset]
     return shlex.join([*words, "--examples", "500", "--grid", "-1:1:21x-1:1:21", "--out", f"{file.stem}.surface.npz"])
 

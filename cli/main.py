@@ -18,8 +18,11 @@ from pydantic import ValidationError
 
 from cli.computing import compute
 from cli.converting import convert
+from cli.curving import curvature
+from cli.flatness import flatness
 from cli.inspecting import inspect
 from cli.own_code import OwnCodeFailed
+from cli.projecting import project
 from cli.pushing import push
 from cli.serving import up, web, worker
 from landscape_core.errors import Cancelled, ComputationFailed, LandscapeError, PushFailed
@@ -36,7 +39,7 @@ def lossatlas() -> None:
     """An interactive atlas of neural-network loss landscapes."""
 
 
-for command in (up, web, worker, inspect, compute, convert, push):
+for command in (up, web, worker, inspect, compute, curvature, flatness, project, convert, push):
     lossatlas.add_command(command)
 
 

@@ -2,71 +2,42 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from cli.asked import Asked
-from cli.own_code import OwnCode
-from cli.parsing import Principal, Towards, TypedDirection
-from landscape_core.catalogue import check_companion, check_data, check_request, explain_no_match, fit, match
-from landscape_core.errors import CheckpointRejected, DirectionsRejected, InvalidRequest
-from landscape_core.reading import DirectionsContents, inspect_in_child, read_canonical, read_directions
+from cli.checkpoint_files import CheckpointFiles, sha256, shapes_of
+from landscape_core.catalogue import check_companion, check_data, check_request
+from landscape_core.errors import InvalidRequest
+from landscape_core.reading import inspect_in_child
 from landscape_core.requests import (
-    ArchitectureSpec,
+    CurvatureSpec,
     DataSlice,
-    DirectionSpec,
-    FileDirection,
-    PlaneSpec,
-    PrincipalDirection,
+    Grid,
     SurfaceRequest,
-    TowardsDirection,
 )
+from landscape_core.resuming import HalfDone
 from worker.settings import WorkerSettings, refuse_unknown_variables
 
 if TYPE_CHECKING:
     from landscape_core.compute import Examples
 
 
-@dataclass
-class Directions:
-    """What direction files hold for a plane: `x` for its first direction, `y` for its second."""
-
-    x: list[np.ndarray]
-    y: list[np.ndarray] | None
-
-
 @dataclass(frozen=True)
-class Material:
+class Material(CheckpointFiles):
     """All that a request is computed from, and the hashes under which a request names it.
 
     Attributes:
-        checkpoint: SHA-256 of the checkpoint's bytes.
-        tensors: Names and arrays, in the file's order.
-        architecture: The one that was asked for, or that fits.
-        note: Why it fits.
         dataset: Catalogued name, or SHA-256 of the `.npz`.
         examples: The split.
-        files: SHA-256 of the direction file for x and for y.
-        directions: What these files hold; None if there are none.
-        companions: SHA-256 of each other checkpoint that was named, by its path.
-        canonical: Where its canonical form lies, by its SHA-256.
+        half: The half-done surface that is completed.
     """
 
-    checkpoint: str
-    tensors: dict[str, np.ndarray]
-    architecture: ArchitectureSpec
-    note: str
     dataset: str
     examples: Examples
-    files: tuple[str | None, str | None]
-    directions: Directions | None
-    companions: dict[Path, str]
-    canonical: dict[str, Path]
+    half: HalfDone | None
 
     @classmethod
     def read(cls, asked: Asked, datasets: Path, folder: Path) -> Material:
@@ -82,20 +53,10 @@ class Material:
             NotFound: If the data set is not on this machine.
             InvalidRequest: If the checkpoint does not fit the architecture, or the data set has no such split.
         """
-        canonical = folder / "checkpoint.safetensors"
-        inspect_in_child("checkpoint", asked.file, asked.file.name, canonical)
-        tensors = read_canonical(canonical)
-        architecture, note = _architecture(asked, _shapes(tensors))
-        directions, files = _directions(asked, folder)
-        companions = {path: sha256(path) for path in asked.companions}
-        own = sha256(asked.file)
-        others = {own: canonical}
-        for path, digest in companions.items():
-            if digest not in others:
-                others[digest] = folder / f"companion{len(others)}.safetensors"
-                inspect_in_child("checkpoint", path, path.name, others[digest])
+        files = CheckpointFiles.read_files(asked, folder)
+        half = None if asked.resume is None else _half(asked, asked.resume, folder)
         dataset, examples = _examples(asked, datasets, folder)
-        return cls(own, tensors, architecture, note, dataset, examples, files, directions, companions, others)
+        return cls(**vars(files), dataset=dataset, examples=examples, half=half)
 
     def request(self, asked: Asked) -> SurfaceRequest:
         """The question as everything else knows it: by hashes, and with the number of examples."""
@@ -111,13 +72,11 @@ class Material:
                 preprocessing=facts.preprocessing if asked.preprocessing is None else asked.preprocessing,
             ),
             loss=asked.loss,  # type: ignore[arg-type]  # click offers these
-            plane=PlaneSpec(
-                x=self._spec(asked, asked.x, self.files[0]),
-                y=None if asked.y is None else self._spec(asked, asked.y, self.files[1]),
-                normalisation=asked.normalisation,
-                trajectory=self._run(asked) if asked.run and not asked.has_principal else None,
-            ),
-            grid=asked.grid,
+            metrics=asked.metrics,  # type: ignore[arg-type]  # checked when they were read
+            plane=self.plane(asked),
+            grid=self._grid(asked),
+            batch_norm=asked.batch_norm,
+            curvature=None if asked.curvature is None else CurvatureSpec(examples=asked.curvature),
         )
 
     def check(self, request: SurfaceRequest, *, own: bool) -> None:
@@ -130,6 +89,9 @@ class Material:
         Raises:
             InvalidRequest: If not.
         """
+        if self.half is not None:
+            self.half.check_grid(request.grid)
+            self.half.check_request(request)
         if own:
             if request.plane.is_derived:
                 raise InvalidRequest(
@@ -139,25 +101,17 @@ class Material:
                 )
             check_data(request, self.examples.facts)
             return
-        shapes = _shapes(self.tensors)
+        shapes = shapes_of(self.tensors)
         check_request(request, shapes, self.examples.facts)
         called = {digest: path.name for path, digest in self.companions.items()}
         for digest, field in request.plane.named_checkpoints.items():
-            check_companion(request.architecture, shapes, _shapes(self.checkpoint_tensors(digest)), called[digest], field)
+            check_companion(request.architecture, shapes, shapes_of(self.checkpoint_tensors(digest)), called[digest], field)
 
-    def checkpoint_tensors(self, digest: str) -> dict[str, np.ndarray]:
-        """Names and arrays of a checkpoint that the request names, by its SHA-256."""
-        return read_canonical(self.canonical[digest])
-
-    def _spec(self, asked: Asked, typed: TypedDirection, digest: str | None) -> DirectionSpec:
-        if isinstance(typed, Towards):
-            return TowardsDirection(checkpoint=self.companions[typed.path])
-        if isinstance(typed, Principal):
-            return PrincipalDirection(index=typed.index, checkpoints=self._run(asked))
-        return FileDirection(file=digest or "") if isinstance(typed, Path) else typed
-
-    def _run(self, asked: Asked) -> tuple[str, ...]:
-        return tuple(self.companions[path] for path in asked.run)
+    def _grid(self, asked: Asked) -> Grid:
+        if self.half is None:
+            assert asked.grid is not None  # noqa: S101  there is a default
+            return asked.grid
+        return self.half.grid if asked.grid is None else asked.grid
 
     def notes(self, asked: Asked) -> list[str]:
         """What was chosen because the question left it open."""
@@ -187,26 +141,6 @@ def share_cores() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
 
 
-def sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _shapes(tensors: dict[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(array.shape) for name, array in tensors.items()}
-
-
-def _architecture(asked: Asked, shapes: dict[str, tuple[int, ...]]) -> tuple[ArchitectureSpec, str]:
-    """The architecture, and why it fits."""
-    if isinstance(asked.architecture, OwnCode):
-        return asked.architecture.spec, ""
-    found = match(shapes, asked.file.name) if asked.architecture is None else (fit(asked.architecture, shapes),)
-    if not found:
-        raise CheckpointRejected(explain_no_match(shapes))
-    return found[0].architecture, found[0].note
-
-
 def _examples(asked: Asked, datasets: Path, folder: Path) -> tuple[str, Examples]:
     from landscape_core.compute import load_dataset  # noqa: PLC0415  torch takes a second or two
 
@@ -218,21 +152,14 @@ def _examples(asked: Asked, datasets: Path, folder: Path) -> tuple[str, Examples
     return sha256(asked.dataset), load_dataset(canonical, asked.split, datasets)
 
 
-def _directions(asked: Asked, folder: Path) -> tuple[Directions | None, tuple[str | None, str | None]]:
-    read: dict[Path, DirectionsContents] = {}
-    for path in (asked.x, asked.y):
-        if isinstance(path, Path) and path not in read:
-            canonical = folder / f"directions{len(read)}.npz"
-            inspect_in_child("directions", path, path.name, canonical)
-            read[path] = read_directions(canonical)
-    if not read:
-        return None, (None, None)
-    x = read[asked.x].x if isinstance(asked.x, Path) else []
-    y = read[asked.y].y if isinstance(asked.y, Path) else None
-    if isinstance(asked.y, Path) and not y:
-        raise DirectionsRejected(f"{asked.y.name} has no ydirection; add --curve, or give another --y.")
-    return Directions(x, y), (_hash(asked.x), _hash(asked.y))
+def _half(asked: Asked, path: Path, folder: Path) -> HalfDone:
+    from landscape_core import formats  # noqa: PLC0415  h5py takes a tenth of a second to import
 
-
-def _hash(path: Any) -> str | None:
-    return sha256(path) if isinstance(path, Path) else None
+    canonical = folder / "half.npz"
+    of_two = asked.split if path.suffix.lower() == ".h5" else None
+    inspect_in_child("surface", path, path.name, canonical, of_two)
+    half = HalfDone(formats.load(canonical), path.name, sha256(path))
+    if half.surface.is_curve != (asked.y is None):
+        is_a, do = ("curve", "add --curve") if half.surface.is_curve else ("surface", "leave out --curve")
+        raise InvalidRequest(f"{path.name} is a {is_a}; {do} to complete it.", field="grid")
+    return half

@@ -10,10 +10,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from landscape_core.errors import ComputationFailed, InvalidRequest, LandscapeError, NotFound
 from landscape_core.requests import ArchitectureSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from landscape_core.catalogue import DatasetFacts
 
 MAX_NAME = 64
 """Most characters of `file.py:factory`: as many as an architecture's name has in a request."""
@@ -76,6 +81,21 @@ class OwnCode:
     def provenance(self) -> dict[str, Any]:
         """What a surface's provenance says of it."""
         return {"code": self.name, "code_sha256": self.sha256}
+
+    def loaded(self, tensors: dict[str, np.ndarray], facts: DatasetFacts) -> Any:
+        """The network with a checkpoint's tensors in it.
+
+        Args:
+            tensors: The checkpoint's names and arrays.
+            facts: What is known of the data set that it will get.
+
+        Raises:
+            InvalidRequest: See `made` and `compute.load_own`.
+        """
+        from landscape_core.compute import load_own  # noqa: PLC0415  torch takes a second or two
+
+        del facts
+        return load_own(self.made(), tensors, self.name)
 
     def made(self) -> object:
         """What the function gives, which should be a network (`compute.load_own` sees to it). Runs the user's code.

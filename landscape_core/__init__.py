@@ -8,6 +8,7 @@ For notebooks and one's own models:
     surface.figure()
     surface.save("a.npz")
     lc.push(surface, "http://127.0.0.1:8050")
+    lc.landscape(model, loss_fn, batches, push="http://127.0.0.1:8050")  # a link at once, under which it refines
 
 What is named here is loaded when it is first used: `import landscape_core` loads neither torch nor Plotly.
 """
@@ -18,32 +19,39 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from landscape_core.compute.own_curvature import curvature
     from landscape_core.compute.own_models import landscape
     from landscape_core.errors import LandscapeError
-    from landscape_core.formats import load
+    from landscape_core.formats import load, load_projection
     from landscape_core.plane_curvature import negative_curvature
     from landscape_core.pushing import push
     from landscape_core.requests import Axis, Grid, Normalisation, PlaneSpec, RandomDirection
     from landscape_core.results import Surface
+    from landscape_core.spectra import Curvature
 
 __all__ = [
     "Axis",
+    "Curvature",
     "Grid",
     "LandscapeError",
     "Normalisation",
     "PlaneSpec",
     "RandomDirection",
     "Surface",
+    "curvature",
     "landscape",
     "load",
+    "load_projection",
     "negative_curvature",
     "push",
 ]
 
 _HOMES = {
+    "curvature": "landscape_core.compute.own_curvature",
+    "Curvature": "landscape_core.spectra",
     "landscape": "landscape_core.compute.own_models",
     "LandscapeError": "landscape_core.errors",
-    "load": "landscape_core.formats",
+    **dict.fromkeys(("load", "load_projection"), "landscape_core.formats"),
     "negative_curvature": "landscape_core.plane_curvature",
     "push": "landscape_core.pushing",
     **dict.fromkeys(("Axis", "Grid", "Normalisation", "PlaneSpec", "RandomDirection"), "landscape_core.requests"),

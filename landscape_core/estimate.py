@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
+from landscape_core.quantities import class_name
 from landscape_core.requests import SurfaceRequest
-from landscape_core.results import MEASURED, NOT_COMPUTED, NOT_FINITE, Surface, Tally
+from landscape_core.results import MEASURED, NOT_COMPUTED, NOT_FINITE, TOKENS, Surface, Tally
 
 FIRST_CHUNK = 64
 """Examples in the first chunk. 64 make a whole coarse surface of a ResNet-20 in about a second on two cores."""
@@ -37,16 +38,21 @@ def example_order(available: int, seed: int | None) -> np.ndarray:
     return np.random.Generator(np.random.PCG64(seed)).permutation(available)
 
 
-def surface_from_tally(request: SurfaceRequest, tally: Tally, provenance: dict[str, Any]) -> Surface:
+def surface_from_tally(request: SurfaceRequest, tally: Tally, provenance: dict[str, Any], decisions: int = 1) -> Surface:
     """The surface of a tally over the request's whole grid.
 
     Args:
         request: The question; gives the coordinates.
         tally: Arrays of shape (ny, nx); cells with no examples become holes.
         provenance: How it was made.
+        decisions: How many of each example `tally.correct` counts (`DatasetFacts.decisions`).
     """
     x, y = request.grid.x.coordinates, None if request.grid.y is None else request.grid.y.coordinates
-    return replace(surface_over(x, y, tally), request=request, provenance=provenance)
+    surface = surface_over(x, y, tally)
+    if decisions > 1:
+        surface = replace(surface, accuracy=surface.accuracy / decisions)
+        provenance = provenance | {TOKENS: decisions}
+    return replace(surface, request=request, provenance=provenance)
 
 
 def surface_over(x: Float64[np.ndarray, " nx"], y: Float64[np.ndarray, " ny"] | None, tally: Tally) -> Surface:
@@ -74,4 +80,18 @@ def surface_over(x: Float64[np.ndarray, " nx"], y: Float64[np.ndarray, " ny"] | 
         accuracy=np.where(seen, accuracy, np.nan),
         examples=n,
         stderr=np.where(measured & (n > 1), stderr, np.nan),
+        quantities=_quantities(tally),
     )
+
+
+def _quantities(tally: Tally) -> dict[str, Float64[np.ndarray, "rows nx"]]:
+    """Percentages of what was counted; a class of which no example was seen anywhere is left out."""
+    found, counts = {}, tally.counts
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if "top5" in counts:
+            found["top5"] = 100.0 * counts["top5"] / tally.examples
+        if "class_correct" in counts:
+            shares = 100.0 * counts["class_correct"] / counts["class_examples"]
+            seen = (counts["class_examples"] > 0).any(axis=(0, 1))
+            found |= {class_name(int(index)): shares[:, :, index] for index in np.flatnonzero(seen)}
+    return found

@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from landscape_core.requests import SurfaceRequest
+from landscape_core.projection import Projection
+from landscape_core.quantities import quantity, values
+from landscape_core.requests import NATS, SurfaceRequest
 from landscape_core.results import Surface
+from landscape_core.way_figures import with_way
 
-NATS = {"cross_entropy", "nll"}
-"""Losses that are measured in nats."""
+UNKNOWN = "#9aa3b2"
+"""Where a surface has a loss but not the quantity by which it is coloured."""
 
 LINE, BAND, MARK = "#3b528b", "rgba(59, 82, 139, 0.18)", "#d1495b"
 
@@ -25,7 +28,14 @@ def axis_titles(request: SurfaceRequest | None) -> dict[str, str]:
     return {"x": "α along δ", "y": "β along η", "z": f"mean loss{unit}", "log": "log₁₀ loss", "short": f"loss{unit}"}
 
 
-def figure(surface: Surface, *, log: bool = False, colour: str = "Viridis") -> go.Figure:
+def figure(
+    surface: Surface,
+    *,
+    log: bool = False,
+    colour: str = "Viridis",
+    colour_by: str = "loss",
+    projection: Projection | None = None,
+) -> go.Figure:
     """The surface turned by hand, or a curve with a band of two standard errors where they are known.
 
     Heights are `surface.loss`, or its logarithm to base 10; what has none (not computed, not finite, with `log` not positive)
@@ -35,14 +45,22 @@ def figure(surface: Surface, *, log: bool = False, colour: str = "Viridis") -> g
         surface: Whole or with holes.
         log: Whether heights and colours are log10 of the loss.
         colour: A colour scale that Plotly knows.
+        colour_by: What the colour of a surface shows; heights stay the loss. Grey where the loss is known and this is not.
+        projection: A training run to draw on it; None draws that of its provenance, if there is one.
+
+    Raises:
+        InvalidRequest: The surface has no such quantity.
     """
     titles = axis_titles(surface.request)
-    heights = _heights(surface.loss, log=log)
+    heights, shown = _heights(surface.loss, log=log), values(surface, colour_by)
     if min(surface.loss.shape) == 1:
         made = _curve(surface, heights, titles, log=log)
     else:
         made = _landscape(surface, heights, titles, log=log, colour=colour)
-    return made.update_layout(template="plotly_white", showlegend=False, margin={"l": 0, "r": 0, "t": 24, "b": 0})
+        if colour_by != "loss":
+            _colour(made, surface, heights, shown, colour_by)
+    made.update_layout(template="plotly_white", showlegend=False, margin={"l": 0, "r": 0, "t": 24, "b": 0})
+    return with_way(made, surface, heights, projection)
 
 
 def _heights(losses: np.ndarray, *, log: bool) -> np.ndarray:
@@ -81,6 +99,31 @@ def _landscape(surface: Surface, z: np.ndarray, titles: dict[str, str], *, log: 
         aspectratio={"x": 1, "y": 1, "z": 0.7},
         camera={"eye": {"x": 1.42, "y": 1.54, "z": 1.02}},
     )
+
+
+def _colour(made: go.Figure, surface: Surface, z: np.ndarray, shown: np.ndarray, name: str) -> None:
+    """Colours the surface by a quantity; what lies at a cell where it is unknown becomes grey."""
+    about, known = quantity(name), np.isfinite(shown)
+    solid = made.data[0]
+    grey = go.Surface(
+        x=surface.x, y=surface.y, z=np.where(_around(np.isfinite(z) & ~known), z, np.nan), connectgaps=False, showscale=False,
+        colorscale=[[0, UNKNOWN], [1, UNKNOWN]], hovertemplate=f"{about.title}: unknown<extra></extra>",
+    )  # fmt: skip
+    solid.z, solid.surfacecolor = np.where(known, z, np.nan), shown
+    solid.customdata = np.dstack([surface.accuracy, surface.examples, surface.stderr, shown])
+    solid.hovertemplate = solid.hovertemplate.replace(
+        "<extra>", f"<br>{about.title} %{{customdata[3]:.4~g}} {about.unit}<extra>"
+    )
+    solid.colorbar.title.text = about.axis_title
+    if np.isfinite(grey.z).any():
+        made.add_trace(grey)
+
+
+def _around(cells: np.ndarray) -> np.ndarray:
+    """These cells and their eight neighbours: the corners of every patch that touches one of them."""
+    padded = np.pad(cells, 1)
+    rows, columns = cells.shape
+    return np.logical_or.reduce([padded[j : j + rows, i : i + columns] for j in range(3) for i in range(3)])
 
 
 def _curve(surface: Surface, heights: np.ndarray, titles: dict[str, str], *, log: bool) -> go.Figure:

@@ -45,11 +45,17 @@ class TowardsDirection(Message):
     """θ' − θ*, from the request's checkpoint to another of the same network: at 1 stands the other one.
 
     As in the code of Li et al. 2018 (`create_target_direction`), the difference is neither normalised nor masked: biases
-    and batch norm move too, and with `of="states"` the running statistics. `checkpoint` is the SHA-256 of the other's bytes.
+    and batch norm move too, and with `of="states"` the running statistics.
+
+    Attributes:
+        checkpoint: The SHA-256 of the other's bytes.
+        aligned: Whether the other's hidden units are first put into the order in which its weights are nearest to θ*; it
+            computes the same function then (Ainsworth, Hayase, Srinivasa 2023, Git Re-Basin, algorithm 1: weight matching).
     """
 
     kind: Literal["towards"] = "towards"
     checkpoint: Sha256
+    aligned: bool = Field(default=False, exclude_if=lambda aligned: not aligned)
 
 
 class PrincipalDirection(Message):
@@ -114,12 +120,14 @@ class PlaneSpec(Message):
     """Origin θ* and one or two directions: θ(α, β) = θ* + α δ + β η. `y` is None for a curve.
 
     `trajectory` names the checkpoints of a training run that are projected on the plane; principal directions name their own.
+    `orthogonal` takes η's component along δ off it, once both are scaled (Gram-Schmidt); Li et al. 2018 do not.
     """
 
     x: DirectionSpec
     y: DirectionSpec | None = None
     normalisation: Normalisation = Normalisation()
     trajectory: Trajectory | None = Field(default=None, exclude_if=lambda run: run is None)
+    orthogonal: bool = Field(default=False, exclude_if=lambda chosen: not chosen)
 
     @model_validator(mode="after")
     def _one_run(self) -> PlaneSpec:
@@ -128,6 +136,12 @@ class PlaneSpec(Message):
             raise ValueError("both principal directions must be of the same checkpoints, in the same order")
         if runs and self.trajectory is not None:
             raise ValueError("a plane of principal directions shows their own checkpoints; leave out plane.trajectory")
+        return self
+
+    @model_validator(mode="after")
+    def _two_directions(self) -> PlaneSpec:
+        if self.orthogonal and self.y is None:
+            raise ValueError("a curve has one direction, which nothing can be at right angles to; leave out plane.orthogonal")
         return self
 
     @property

@@ -28,11 +28,15 @@ from landscape_core.plane import (
 )
 
 __all__ = [
+    "BATCH_NORM_EXAMPLES",
     "MAX_CHECKPOINTS",
     "MAX_EIGENVECTORS",
     "MAX_POINTS",
+    "NATS",
     "ArchitectureSpec",
     "Axis",
+    "BatchNorm",
+    "CurvatureSpec",
     "DataSlice",
     "DirectionSpec",
     "FileDirection",
@@ -41,6 +45,7 @@ __all__ = [
     "HessianDirection",
     "Loss",
     "Message",
+    "Metric",
     "Norm",
     "Normalisation",
     "Option",
@@ -57,11 +62,19 @@ __all__ = [
 MAX_POINTS = 501
 """Most points on one axis: 501² cells are a quarter of a million evaluations of the network."""
 
+BATCH_NORM_EXAMPLES = 512
+"""Most examples that batch norm's statistics are re-estimated over: one batch, which has to fit into memory."""
+
 Finite = Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6), AfterValidator(lambda value: value + 0.0)]
 """A number of moderate size; -0.0 becomes 0.0, so that one question has one digest."""
 
 Option = str | int | Annotated[float, Field(allow_inf_nan=False)] | bool
+BatchNorm = Literal["fixed", "reestimated"]
+Metric = Literal["top5", "class_accuracy"]
 Loss = Literal["cross_entropy", "mse_softmax", "mse", "multi_margin", "nll"]
+
+NATS = frozenset({"cross_entropy", "nll"})
+"""Losses that are measured in nats."""
 
 
 class ArchitectureSpec(Message):
@@ -161,8 +174,24 @@ class Grid(Message):
         return self.shape[0] * self.shape[1]
 
 
+class CurvatureSpec(Message):
+    """The largest and the smallest eigenvalue of the Hessian at every cell (Li et al. 2018, section 6).
+
+    It is the Hessian of the mean loss over the first `examples` of the request's examples, by the parameters that
+    `plane.normalisation.ignore` leaves, in evaluation mode. Each cell takes about as long as 200 evaluations of them.
+    """
+
+    examples: int = Field(default=256, ge=1, le=100_000_000)
+
+
 class SurfaceRequest(Message):
-    """One question about a loss landscape; the same question has the same digest."""
+    """One question about a loss landscape; the same question has the same digest.
+
+    `batch_norm` says which running statistics the network has at a cell: `fixed` those of the checkpoint (or moved with
+    it, by `plane.normalisation.of`), as in Li et al. 2018; `reestimated` those of the moved network itself over the first
+    `BATCH_NORM_EXAMPLES` of the request's examples (`compute.batch_norm`).
+    `metrics` are counted beside loss and accuracy: `top5`, `class_accuracy`; in whatever order they are given, they are sorted.
+    """
 
     checkpoint: Sha256
     architecture: ArchitectureSpec
@@ -171,12 +200,34 @@ class SurfaceRequest(Message):
     plane: PlaneSpec
     grid: Grid
     budget: Literal["exact"] = "exact"
+    batch_norm: BatchNorm = Field(default="fixed", exclude_if=lambda how: how == "fixed")
+    curvature: CurvatureSpec | None = Field(default=None, exclude_if=lambda spec: spec is None)
+    metrics: Annotated[tuple[Metric, ...], AfterValidator(lambda given: tuple(sorted(set(given))))] = Field(
+        default=(), exclude_if=lambda metrics: not metrics
+    )
 
     @model_validator(mode="after")
     def _curve_or_surface(self) -> SurfaceRequest:
         if (self.grid.y is None) != (self.plane.y is None):
             raise ValueError("grid.y and plane.y must both be given (a surface) or both be null (a curve)")
         return self
+
+    @model_validator(mode="after")
+    def _statistics_of_one_kind(self) -> SurfaceRequest:
+        if self.batch_norm == "reestimated" and self.curvature is not None:
+            raise ValueError("eigenvalues are those with fixed statistics; choose batch_norm fixed, or leave out curvature")
+        if self.batch_norm == "reestimated" and self.plane.normalisation.of == "states":
+            raise ValueError(
+                "re-estimated statistics take the place of moved ones; choose normalisation.of weights, or batch_norm fixed"
+            )
+        return self
+
+    @property
+    def statistics_examples(self) -> int:
+        """How many examples batch norm is re-estimated over at each cell before it is measured; 0 if it is fixed."""
+        if self.batch_norm == "fixed":
+            return 0
+        return min(self.data.examples or BATCH_NORM_EXAMPLES, BATCH_NORM_EXAMPLES)
 
     @property
     def digest(self) -> str:

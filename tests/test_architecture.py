@@ -71,7 +71,7 @@ def test_the_layers_hold():
         "worker.settings worker.blobs worker.job worker.queue worker.schedule",
         "landscape_core.requests landscape_core.results landscape_core.catalogue landscape_core.estimate",
         "landscape_core.formats landscape_core.reading",
-        "landscape_core landscape_core.pushing landscape_core.figures",
+        "landscape_core landscape_core.pushing landscape_core.live_pushing landscape_core.figures",
         "cli.main",
     ],
 )
@@ -169,6 +169,7 @@ def test_what_is_caught_whole_is_caught_at_an_edge():
 EDGES = {
     "cli/main.py",
     "cli/own_code.py",
+    "cli/library_networks.py",
     "worker/tasks.py",
     "worker/main.py",
     "app/errors.py",

@@ -1,4 +1,4 @@
-"""What docs/python.md and docs/notebook.ipynb show is run, as it stands, in processes of its own."""
+"""What docs/python.md, docs/curvature.md and docs/notebook.ipynb show is run, as it stands, in processes of its own."""
 
 from __future__ import annotations
 
@@ -46,6 +46,14 @@ def test_the_blocks_of_the_page_run_in_their_order(tmp_path, atlas, lossatlas):
         assert run.returncode == 0, run.stderr
     assert run.stdout.startswith(f"{atlas}/s/")
     assert formats.load(tmp_path / "net.npz").provenance["code"] == "net.py:build"
+
+
+def test_the_page_on_curvature_runs(tmp_path):
+    (block,) = re.findall(r"^```python\n(.*?)^```$", (DOCS / "curvature.md").read_text(), re.DOTALL | re.MULTILINE)
+    after = "\nassert len(found.largest) == 3 and found.parameters == 56 and model.training\n"
+    printed = run_script(block + after, tmp_path)
+    assert printed.startswith("Loss ")
+    assert (tmp_path / "spectrum.png").stat().st_size > 10_000
 
 
 def test_the_notebook_runs_and_is_kept_without_outputs(tmp_path):

@@ -26,18 +26,23 @@ def tracked(pattern: str) -> list[str]:
 # -- documents -------------------------------------------------------------------------------------------------------
 
 
-def test_the_readme_shows_the_help_of_the_command_as_it_is(lossatlas):
-    shown = re.findall(r"```text\n\$ (lossatlas[^\n]*--help)\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+@pytest.mark.parametrize("name", ["README.md", "docs/curvature.md"])
+def test_documents_show_the_help_of_the_command_as_it_is(lossatlas, name):
+    shown = re.findall(r"```text\n\$ (lossatlas[^\n]*--help)\n(.*?)```", (ROOT / name).read_text(), re.DOTALL)
     assert shown
     for command, text in shown:
         arguments = command.split()[1:]
         environment = {**os.environ, "COLUMNS": "110", "NO_COLOR": "1"}
         result = subprocess.run([lossatlas, *arguments], env=environment, capture_output=True, text=True, check=True)
-        assert text.strip() == result.stdout.strip(), f"README.md shows another help of {command}"
+        assert text.strip() == result.stdout.strip(), f"{name} shows another help of {command}"
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "docs/api.md", "docs/python.md", "docs/paper.md"]
+    "name",
+    [
+        *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"),
+        *(f"docs/{name}.md" for name in ("api", "barriers", "curvature", "normalisation", "paper", "python")),
+    ],
 )
 def test_links_between_documents_lead_somewhere(name):
     path = ROOT / name

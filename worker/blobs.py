@@ -6,6 +6,7 @@
     directions/<sha>.npz, .json             … of a direction file
     surfaces/<id>/job.json                  what every process plans the same units from
     surfaces/<id>/units/<index>.tally       what a unit found
+    surfaces/<id>/run/<number>.json         losses of one checkpoint of its training run, until it is finished
     surfaces/<id>/provenance.json           how they are measured
     surfaces/<id>/derived.directions        its directions that follow from checkpoints
     surfaces/<id>/surface.npz, preview.png, directions.h5, report.json
@@ -101,6 +102,11 @@ def job_key(surface: str) -> str:
 def unit_key(surface: str, index: int) -> str:
     """Where the tallies of one unit lie."""
     return f"{surface_prefix(surface)}units/{index:07d}.tally"
+
+
+def run_losses_key(surface: str, index: int) -> str:
+    """Where the losses of one checkpoint of a surface's training run lie (JSON)."""
+    return f"{surface_prefix(surface)}run/{index:04d}.json"
 
 
 def provenance_key(surface: str) -> str:

@@ -121,13 +121,26 @@ class Inputs:
         provenance: dict[str, Any] = json.loads(self._blobs.get(provenance_key(surface)))
         return provenance
 
+    def checkpoint(self, checkpoint: str) -> dict[str, np.ndarray]:
+        """Names and arrays of a checkpoint, in its file's order.
+
+        Args:
+            checkpoint: Its id.
+
+        Raises:
+            NotFound: It was deleted.
+        """
+        tensors = read_canonical(self._file(checkpoint_key(checkpoint)))
+        self._got_on()
+        return tensors
+
     def forget(self) -> None:
         """Frees all memory that is held for the next unit."""
         for kept in (self._tensors, self._examples, self._evaluators):
             kept.clear()
 
     def _evaluator(self, request: SurfaceRequest, should_stop: Callable[[], bool] | None) -> Evaluator:
-        tensors = self._tensors.get(request.checkpoint, lambda: self._checkpoint(request.checkpoint))
+        tensors = self._tensors.get(request.checkpoint, lambda: self.checkpoint(request.checkpoint))
         data = request.data
         examples = self._examples.get((data.dataset, data.split), lambda: self._load_examples(data))
         self._got_on()
@@ -136,11 +149,6 @@ class Inputs:
             directions = self._derived(request, tensors, examples, should_stop)
         about = None if directions is None else directions.about
         return Evaluator(request, tensors, examples, directions, self._device, self._settings.threads, about=about)
-
-    def _checkpoint(self, checkpoint: str) -> dict[str, np.ndarray]:
-        tensors = read_canonical(self._file(checkpoint_key(checkpoint)))
-        self._got_on()
-        return tensors
 
     def _load_examples(self, data: DataSlice) -> Examples:
         folder = self._settings.datasets_folder
@@ -177,7 +185,7 @@ class Inputs:
 
         threads, files = self._settings.threads, self._from_files(request)
         try:
-            made = derive(request, tensors, examples, files, self._checkpoint, self._device, threads, enough)
+            made = derive(request, tensors, examples, files, self.checkpoint, self._device, threads, enough)
             self._blobs.put_if_absent(key, encode_directions(made.x, made.y, made.about))
         except Cancelled:
             if not self._blobs.exists(key):

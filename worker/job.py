@@ -13,6 +13,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from landscape_core.estimate import chunk_bounds
 from landscape_core.requests import Message, Sha256, SurfaceRequest
 
 INTAKE, PREVIEW, COMPUTE = "intake", "preview", "compute"
@@ -45,12 +46,23 @@ class SurfaceJob(Message):
         request: The request with `data.examples` resolved to a number.
         macs_per_example: Multiply-accumulates of one forward pass of one example.
         unit_macs: How much work one unit should be, in multiply-accumulates.
+        decisions: How many decisions of each example a tally's `correct` counts: 1, or the tokens of a sequence.
     """
 
     surface: Sha256
     request: SurfaceRequest
     macs_per_example: int = Field(ge=1)
     unit_macs: int = Field(ge=1)
+    decisions: int = Field(default=1, ge=1)
+
+    def passes(self, start: int, stop: int) -> int:
+        """Forward passes of one example that the examples start … stop of one cell take, batch norm's included."""
+        return stop - start + self.request.statistics_examples
+
+    @property
+    def passes_per_cell(self) -> int:
+        """Forward passes of one example that a whole cell takes: batch norm is re-estimated for each chunk."""
+        return sum(self.passes(start, stop) for start, stop in chunk_bounds(self.request.data.examples or 0))
 
 
 class Stage(Message):

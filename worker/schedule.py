@@ -155,11 +155,11 @@ def _plan(text: str) -> Plan:
         raise ValueError("a SurfaceJob's request has a number of examples")
     chunks = chunk_bounds(examples)
     ny, nx = job.request.grid.shape
-    grids = refined_grids(ny, nx, _coarse_points(ny, nx, chunks[0][1] * job.macs_per_example))
+    grids = refined_grids(ny, nx, _coarse_points(ny, nx, job.passes(*chunks[0]) * job.macs_per_example))
     stages = [Stage(rows=rows, columns=columns, stop=chunks[0][1]) for rows, columns in grids]
     stages += [Stage(rows=tuple(range(ny)), columns=tuple(range(nx)), stop=stop) for _, stop in chunks[1:]]
     spans = (chunks[0],) * len(grids) + tuple(chunks[1:])
-    sizes = [max(1, job.unit_macs // ((stop - start) * job.macs_per_example)) for start, stop in spans]
+    sizes = [max(1, job.unit_macs // (job.passes(start, stop) * job.macs_per_example)) for start, stop in spans]
     sizes[0] = min(sizes[0], -(-len(grids[0][0]) * len(grids[0][1]) // FIRST_STAGE_UNITS))
     return Plan(surface=job.surface, shape=(ny, nx), stages=tuple(stages), chunks=spans, unit_cells=tuple(sizes))
 

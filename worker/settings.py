@@ -22,7 +22,7 @@ KNOWN_VARIABLES = frozenset(
     PREFIX + name
     for name in (
         *("DATA", "REDIS_URL", "DATABASE_URL", "BLOB_URL", "DATASETS", "DEVICE", "THREADS", "NAME", "BASE_URL", "HOSTS"),
-        *("MAX_UPLOAD_BYTES", "MAX_DATASET_BYTES", "REFERENCE"),
+        *("MAX_UPLOAD_BYTES", "MAX_DATASET_BYTES", "LIVE_SILENCE_S", "REFERENCE"),
     )
 )
 """Every variable that some part of Loss Atlas reads (`LOSSATLAS_REFERENCE` is for its tests)."""

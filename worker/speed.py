@@ -7,7 +7,7 @@ import time
 import numpy as np
 
 from landscape_core.catalogue import macs_per_example
-from landscape_core.catalogue.networks import resnet_tensors
+from landscape_core.catalogue.families.three_stage_resnets import resnet_tensors
 from landscape_core.compute import Evaluator, Examples
 from landscape_core.requests import ArchitectureSpec, Axis, DataSlice, Grid, PlaneSpec, RandomDirection, SurfaceRequest
 

@@ -13,6 +13,7 @@ from worker.blobs import DamagedBlob
 
 _MAGIC = b"LATALLY1"
 _FIELDS = {"examples": np.int64, "loss_sum": np.float64, "loss_sq": np.float64, "correct": np.int64}
+_COUNT = "count_"
 
 
 def encode_unit(cells: Sequence[tuple[int, int]], tally: Tally) -> bytes:
@@ -24,6 +25,7 @@ def encode_unit(cells: Sequence[tuple[int, int]], tally: Tally) -> bytes:
     """
     buffer = io.BytesIO()
     arrays = {name: getattr(tally, name) for name in _FIELDS}
+    arrays |= {f"{_COUNT}{name}": array for name, array in tally.counts.items()}
     np.savez(buffer, allow_pickle=False, cells=np.array(cells, np.int32).reshape(-1, 2), **arrays)
     body = buffer.getvalue()
     return _MAGIC + hashlib.sha256(body).digest() + body
@@ -41,4 +43,7 @@ def decode_unit(blob: bytes) -> tuple[tuple[tuple[int, int], ...], Tally]:
         raise DamagedBlob("a unit's tallies do not match their checksum")
     with np.load(io.BytesIO(body), allow_pickle=False) as arrays:
         cells = tuple((row, column) for row, column in arrays["cells"].tolist())
-        return cells, Tally(**{name: arrays[name].astype(kind, copy=False) for name, kind in _FIELDS.items()})
+        counts = {
+            name.removeprefix(_COUNT): arrays[name].astype(np.int64, copy=False) for name in arrays if name.startswith(_COUNT)
+        }
+        return cells, Tally(**{name: arrays[name].astype(kind, copy=False) for name, kind in _FIELDS.items()}, counts=counts)

@@ -1,8 +1,7 @@
 """What jobs do: a unit of a surface, the inspection of an upload, the last touches to a surface.
 
-Each stores its result as a blob first and announces it then, so that an announcement is never of something that is not
-there. Each may run twice. This is one of the two edges where any exception is caught (the other is HTTP): what a person
-may read is announced, all else is logged whole under a reference.
+Each stores its result as a blob first and announces it then, and may run twice. This is one of the two edges where any
+exception is caught (the other is HTTP): what a person may read is announced, all else is logged whole under a reference.
 """
 
 from __future__ import annotations
@@ -22,8 +21,10 @@ from typing import Any
 import numpy as np
 from redis.exceptions import RedisError
 
+from landscape_core.compute import Losses, with_losses
+from landscape_core.compute.provenance import own_quantities, own_values, own_values_of
 from landscape_core.errors import Cancelled, ComputationFailed, FileRejected, LandscapeError, NotFound, OutOfMemory
-from landscape_core.formats import directions_h5, npz, to_bytes
+from landscape_core.formats import directions_h5, npz, principal_values, to_bytes
 from landscape_core.results import MEASURED, Surface
 from worker import schedule
 from worker.blobs import (
@@ -36,6 +37,7 @@ from worker.blobs import (
     preview_key,
     quarantine_key,
     report_key,
+    run_losses_key,
     surface_directions_key,
     surface_key,
     unit_key,
@@ -87,7 +89,7 @@ class Tasks:
             evaluator = self._inputs.evaluator(surface, should_stop)
             measured = time.monotonic()
             tally = evaluator.tally(unit.cells, unit.start, unit.stop, should_stop)
-            macs = len(unit.cells) * (unit.stop - unit.start) * job.macs_per_example
+            macs = len(unit.cells) * job.passes(unit.start, unit.stop) * job.macs_per_example
             self._vitals.measured(macs, time.monotonic() - measured)
             self._store(unit_key(surface, index), encode_unit(unit.cells, tally), should_stop)
         self._announce(Announcement(kind="unit", subject=surface, unit=index, seconds=time.monotonic() - began))
@@ -100,8 +102,11 @@ class Tasks:
         key, where = quarantine_key(kind, sha), report_key(kind, sha)
         if self._blobs.exists(key):
             report = self._inspected(kind, sha, filename)
-            self._blobs.put(where, json.dumps(report, allow_nan=False).encode())
+            text = json.dumps(report, allow_nan=False).encode()
+            self._blobs.put(where, text)
             self._blobs.delete(key)
+            # The same bytes may have come again meanwhile: their upload takes the report away and waits for this file.
+            self._blobs.put_if_absent(where, text)
         elif self._blobs.exists(where):
             report = json.loads(self._blobs.get(where))
         else:
@@ -116,26 +121,51 @@ class Tasks:
         if self._blobs.exists(job_key(surface)):
             evaluator = self._inputs.evaluator(surface)
             with tempfile.TemporaryDirectory(dir=self._temporary) as folder:
-                directions_h5(*evaluator.directions(), Path(folder) / "directions.h5")
+                beside = principal_values(evaluator.request.plane, self._inputs.describe(surface).get("trajectory"))
+                directions_h5(*evaluator.directions(), Path(folder) / "directions.h5", beside)
                 self._blobs.move_in(surface_directions_key(surface), Path(folder) / "directions.h5")
             self._vitals.got_on()
             provenance = self._inputs.describe(surface) | whole.provenance
             if "own_loss" not in provenance:
                 provenance |= self._own(surface, whole)
+            if "trajectory" in provenance:
+                provenance |= self._run(surface, provenance["trajectory"])
             if provenance != whole.provenance:
-                self._blobs.put(surface_key(surface), to_bytes(dataclasses.replace(whole, provenance=provenance), ".npz"))
+                whole = dataclasses.replace(whole, provenance=provenance)
+                self._blobs.put(surface_key(surface), to_bytes(whole, ".npz"))
+                if "trajectory" in provenance:
+                    self._blobs.put(preview_key(surface), to_bytes(whole, ".png"))
         self._announce(Announcement(kind="finishing", subject=surface))
 
     def _own(self, surface: str, whole: Surface) -> dict[str, Any]:
-        """The checkpoint's own loss and accuracy: the surface's where it has the cell (0, 0), else measured."""
+        """The checkpoint's own loss and accuracy: the surface's where it has the cell (0, 0) unchanged, else measured."""
         column = np.flatnonzero(whole.x == 0.0)
         row = np.zeros(1, int) if whole.y is None else np.flatnonzero(whole.y == 0.0)
-        if len(row) and len(column) and whole.state[row[0], column[0]] == MEASURED:
+        fixed = whole.request is None or whole.request.batch_norm == "fixed"
+        if fixed and len(row) and len(column) and whole.state[row[0], column[0]] == MEASURED:
             loss, accuracy = whole.loss[row[0], column[0]], whole.accuracy[row[0], column[0]]
-        else:
-            own = self._inputs.evaluator(surface).own_loss(self._should_stop(surface))
-            loss, accuracy = own.loss_sum[0] / own.examples[0], 100.0 * own.correct[0] / own.examples[0]
-        return {"own_loss": float(loss) if np.isfinite(loss) else None, "own_accuracy": float(accuracy)}
+            metrics = {name: float(table[row[0], column[0]]) for name, table in whole.quantities.items()}
+            return own_values(loss, accuracy) | own_quantities(metrics)
+        evaluator = self._inputs.evaluator(surface)
+        return own_values_of(evaluator.own_loss(self._should_stop(surface)), evaluator.decisions)
+
+    def _run(self, surface: str, trajectory: dict[str, Any]) -> dict[str, Any]:
+        """The training run with the losses of its checkpoints; each is kept as soon as it is measured, if this should end."""
+        if "own_loss" in trajectory:
+            return {}
+        should_stop = self._should_stop(surface)
+
+        def kept(index: int, measure: Callable[[], Losses]) -> Losses:
+            key = run_losses_key(surface, index)
+            try:
+                found: Losses = json.loads(self._blobs.get(key))
+            except (NotFound, ValueError):
+                found = measure()
+                self._store(key, json.dumps(found, allow_nan=False).encode(), should_stop)
+            return found
+
+        evaluator = self._inputs.evaluator(surface, should_stop)
+        return {"trajectory": with_losses(trajectory, evaluator, self._inputs.checkpoint, should_stop, kept)}
 
     def _inspected(self, kind: Kind, sha: str, filename: str) -> dict[str, Any]:
         """The report on a quarantined file; its canonical form is stored if it is accepted."""

@@ -8,7 +8,7 @@ from fastapi import APIRouter, FastAPI, Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Match
 
-from app.api import activity, checkpoints, datasets, shares, surfaces, uploads
+from app.api import activity, checkpoints, datasets, live, shares, surfaces, uploads
 from app.api.docs import page
 from app.errors import CODES, PHRASES, error_response
 from app.schemas import ProblemAnswer
@@ -30,7 +30,7 @@ def register(api: FastAPI, services: Services) -> uploads.ResumableUploads:
     """
     resumable = uploads.ResumableUploads(services)
     root = APIRouter(prefix=API, responses={"4XX": {"model": ProblemAnswer, "description": "What is wrong, in one sentence."}})
-    for part in (checkpoints, datasets, surfaces, shares, activity):
+    for part in (checkpoints, datasets, live, surfaces, shares, activity):
         root.include_router(part.router(services))
     root.include_router(resumable.router())
     api.include_router(root)

@@ -8,7 +8,9 @@ from fastapi import Response
 
 from app.services import Services
 from landscape_core.errors import NotFound
-from landscape_core.formats import to_bytes
+from landscape_core.formats import projection_bytes, to_bytes
+from landscape_core.formats.projections import WRITABLE as PROJECTIONS
+from landscape_core.projection import run_of
 from worker.blobs import preview_key, surface_directions_key
 
 MEDIA_TYPES = {
@@ -67,6 +69,24 @@ def directions(services: Services, surface_id: str) -> Response:
         )
         raise NotFound(f"The surface has no directions {when}.") from None
     return _file(content, MEDIA_TYPES["h5"], f"{_plain(row.title)}-{surface_id[:8]}.directions.h5")
+
+
+def projection(services: Services, surface_id: str, suffix: str) -> Response:
+    """The surface's training run, in the form of Li et al.'s code or as a table.
+
+    Raises:
+        NotFound: There is no such surface or form, it has no values yet, or no training run.
+    """
+    if f".{suffix}" not in PROJECTIONS:
+        raise NotFound(
+            f"A training run can be had as {', '.join(form[1:] for form in PROJECTIONS)}, but not as {suffix[:20]!r}."
+        )
+    row = services.surface_row(surface_id)
+    run = run_of(services.surface_result(surface_id))
+    if run is None:
+        raise NotFound("The surface has no training run; ask for one with plane.trajectory or principal directions.")
+    content = projection_bytes(run, f".{suffix}")
+    return _file(content, MEDIA_TYPES[suffix], f"{_plain(row.title)}-{surface_id[:8]}.projection.{suffix}")
 
 
 def _file(content: bytes, media_type: str, name: str) -> Response:

@@ -47,19 +47,20 @@ class Received:
 
 
 @asynccontextmanager
-async def received(request: Request, kind: Kind, settings: AppSettings) -> AsyncIterator[Received]:
+async def received(request: Request, kind: Kind, settings: AppSettings, longest: int | None = None) -> AsyncIterator[Received]:
     """The body as a file, which is removed afterwards if nobody moved it.
 
     Args:
         request: Its body is the file.
         kind: What the file is said to be, which bounds its length.
         settings: Folder and limits.
+        longest: Most bytes that are taken, if fewer than of any file of this kind.
 
     Raises:
         TooLarge: It is longer than is taken.
         NoSpace: The disk is nearly full.
     """
-    limit = limit_of(kind, settings)
+    limit = min(limit_of(kind, settings), longest or limit_of(kind, settings))
     declared = request.headers.get("content-length", "")
     check_room(settings, kind, int(declared) if declared.isdigit() else 0)
     settings.incoming.mkdir(mode=0o700, parents=True, exist_ok=True)

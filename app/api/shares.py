@@ -10,8 +10,10 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from app.api import downloads
 from app.api.events import LastEventId, follow
+from app.api.surfaces import Epsilon, Level
 from app.schemas import SharedSurface
 from app.services import Services
+from landscape_core.flatness import Flatness
 
 
 def router(services: Services) -> APIRouter:
@@ -44,14 +46,29 @@ def router(services: Services) -> APIRouter:
         async for event in follow(services, surface, last_event_id, allowed, request.app.state.stopping):
             yield event
 
+    _add_what_is_measured(routes, services)
+    return routes
+
+
+def _add_what_is_measured(routes: APIRouter, services: Services) -> None:
+    """Downloads and numbers of the surface behind a link."""
+
     @routes.get("/shares/{token}/data.{suffix}", response_class=Response)
     def download_shared(token: str, suffix: str) -> Response:
         """The surface behind a link as a file: npz, h5, csv or json; as a shape: vtp, stl or glb."""
         return downloads.data(services, services.shared_surface(token), suffix)
 
+    @routes.get("/shares/{token}/projection.{suffix}", response_class=Response)
+    def download_shared_projection(token: str, suffix: str) -> Response:
+        """The shared surface's training run projected on the plane: h5 (as Li et al.'s code writes it), json or csv."""
+        return downloads.projection(services, services.shared_surface(token), suffix)
+
+    @routes.get("/shares/{token}/flatness")
+    def measure_shared(token: str, level: Level = None, epsilon: Epsilon = None) -> Flatness:
+        """How flat the surface behind a link is around the network."""
+        return services.surface_result(services.shared_surface(token)).flatness(level, epsilon)
+
     @routes.get("/shares/{token}/preview.png", response_class=Response)
     def preview_shared(token: str) -> Response:
         """The picture of the surface behind a link."""
         return downloads.preview(services, services.shared_surface(token))
-
-    return routes

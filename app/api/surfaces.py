@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from app.api import downloads
@@ -14,10 +15,14 @@ from app.api.events import LastEventId, follow
 from app.api.receiving import RAW_BODY, received
 from app.schemas import CostEstimate, ShareInfo, ShareWish, SurfaceInfo, Ticket
 from app.services import Services
+from landscape_core.flatness import Flatness
 from landscape_core.requests import SurfaceRequest
 
+Level = Annotated[float | None, Query(description="The loss up to which the basin reaches.")]
+Epsilon = Annotated[float | None, Query(description="Half the side of the box of ε-sharpness.")]
 
-def router(services: Services) -> APIRouter:  # noqa: C901  # fourteen routes of a few lines each
+
+def router(services: Services) -> APIRouter:  # noqa: C901  # fifteen routes of a few lines each
     """The routes, asking these services."""
     routes = APIRouter(tags=["surfaces"])
 
@@ -35,7 +40,7 @@ def router(services: Services) -> APIRouter:  # noqa: C901  # fourteen routes of
 
     @routes.post("/surfaces/import", status_code=201, openapi_extra=RAW_BODY)
     async def import_surface(request: Request, response: Response, filename: Filename = "surface") -> SurfaceInfo:
-        """Takes a surface file as the raw body: our `.npz`, or the `.h5` of Li et al.'s code. 202 if that takes long."""
+        """Takes a surface file as the raw body: our `.npz` or `.json`, or Li et al.'s `.h5`. 202 if that takes long."""
         async with received(request, "surface", services.settings) as file:
             info = await asyncio.to_thread(services.import_surface, file.path, filename, file.sha256)
         response.status_code = 201 if info.state == "finished" else 202
@@ -87,6 +92,11 @@ def router(services: Services) -> APIRouter:  # noqa: C901  # fourteen routes of
         """The latest whole surface as a file: npz, h5, csv or json; as a shape: vtp, stl or glb."""
         return downloads.data(services, surface_id, suffix)
 
+    @routes.get("/surfaces/{surface_id}/flatness")
+    def measure_flatness(surface_id: str, level: Level = None, epsilon: Epsilon = None) -> Flatness:
+        """How flat the latest whole surface is around the network: basin, sharpness, barriers."""
+        return services.surface_result(surface_id).flatness(level, epsilon)
+
     @routes.get("/surfaces/{surface_id}/preview.png", response_class=Response)
     def preview_surface(surface_id: str) -> Response:
         """A finished surface's picture, 1200 x 630."""
@@ -96,6 +106,11 @@ def router(services: Services) -> APIRouter:  # noqa: C901  # fourteen routes of
     def download_directions(surface_id: str) -> Response:
         """A finished surface's directions, to be given back as `file` directions."""
         return downloads.directions(services, surface_id)
+
+    @routes.get("/surfaces/{surface_id}/projection.{suffix}", response_class=Response)
+    def download_projection(surface_id: str, suffix: str) -> Response:
+        """The surface's training run projected on the plane: h5 (as Li et al.'s code writes it), json or csv."""
+        return downloads.projection(services, surface_id, suffix)
 
     @routes.post("/surfaces/{surface_id}/shares", status_code=201, tags=["links"])
     def create_share(surface_id: str, wish: ShareWish | None = None) -> ShareInfo:

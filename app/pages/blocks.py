@@ -8,12 +8,15 @@ import dash_mantine_components as dmc
 from dash import html
 from dash.development.base_component import Component
 
+from app.schemas import SurfaceInfo
+
 STATES = {
     "queued": ("Waiting", "gray"),
     "running": ("Computing", "indigo"),
     "finished": ("Finished", "teal"),
     "failed": ("Failed", "red"),
     "cancelled": ("Cancelled", "orange"),
+    "unfinished": ("Unfinished", "orange"),
     "inspecting": ("Inspecting", "indigo"),
     "ready": ("Ready", "teal"),
     "rejected": ("Rejected", "red"),
@@ -41,6 +44,12 @@ def state_badge(state: str, **rest: Any) -> Component:
     """A state as a word in its colour."""
     text, colour = STATES[state]
     return dmc.Badge(text, color=colour, variant="light", radius="sm", className=f"state state-{state}", **rest)
+
+
+def surface_badge(surface: SurfaceInfo) -> Component:
+    """A surface's state; one that its sender left is unfinished, not cancelled."""
+    left = surface.origin == "imported" and surface.state == "cancelled"
+    return state_badge("unfinished" if left else surface.state)
 
 
 def link_button(text: str, href: str, icon_name: str | None = None, primary: bool = True, **rest: Any) -> Component:

@@ -101,6 +101,11 @@ def shape(sizes: tuple[int, ...]) -> str:
     return " × ".join(str(size) for size in sizes)
 
 
+def example(sizes: tuple[int, ...], *, tokens: bool) -> str:
+    """One example: `3 × 32 × 32`, or `256 tokens`."""
+    return counted(sizes[0], "token") if tokens else shape(sizes)
+
+
 def number(value: float) -> str:
     """A coordinate, with a true minus sign."""
     return f"{value:.4g}".replace("-", "−")
@@ -153,7 +158,7 @@ def direction(spec: DirectionSpec) -> str:
     if isinstance(spec, RandomDirection):
         return f"random, seed {spec.seed}"
     if isinstance(spec, TowardsDirection):
-        return f"towards the checkpoint {spec.checkpoint[:8]}…"
+        return f"towards the checkpoint {spec.checkpoint[:8]}…{', its hidden units matched' if spec.aligned else ''}"
     if isinstance(spec, PrincipalDirection):
         return f"principal direction {spec.index} of {counted(len(spec.checkpoints), 'checkpoint')}"
     if isinstance(spec, HessianDirection):
@@ -165,11 +170,19 @@ def direction(spec: DirectionSpec) -> str:
 def normalisation(plane: PlaneSpec) -> str:
     """How directions are scaled, and what moves."""
     kinds, chosen = {spec.kind for spec in plane.specs.values()}, plane.normalisation
+    angle = "; η at a right angle to δ" if plane.orthogonal else ""
     if kinds == {"file"}:
-        return "as stored in the file"
+        return f"as stored in the file{angle}"
     moved = "; running statistics move too" if chosen.of == "states" else ""
     if not kinds & {"random", "principal", "hessian"}:
-        return f"none{moved}"
+        return f"none{moved}{angle}"
     scale = NORMS[chosen.norm] if "random" in kinds else "to length one"
     ignored = "; biases and batch norm stay" if chosen.ignore == "biasbn" else "; biases and batch norm move too"
-    return f"{scale}{ignored}{moved}"
+    return f"{scale}{ignored}{moved}{angle}"
+
+
+def batch_norm(request: SurfaceRequest) -> str | None:
+    """Which statistics batch norm has at a cell; None where nothing was asked of it."""
+    if request.batch_norm == "fixed":
+        return None
+    return f"re-estimated at every cell over {counted(request.statistics_examples, 'example')}"

@@ -1,6 +1,6 @@
 """What the app can do, for REST, pages and the collector alike. All methods block: call them in threads.
 
-Parts ◁─ Uploads ◁─ Checkpoints, Datasets ◁─ Surfaces ◁─ Imports, Shares ◁─ Services
+Parts ◁─ Uploads ◁─ Checkpoints, Datasets ◁─ Surfaces ◁─ Imports ◁─ LiveImports, Shares ◁─ Services
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.database import Database, SurfaceRow
-from app.services.imports import Imports
+from app.services.live import LiveImports
 from app.services.shares import Shares
 from app.settings import AppSettings
 from landscape_core.errors import InvalidRequest
@@ -26,7 +26,7 @@ __all__ = ["Services"]
 RECENT = 20
 
 
-class Services(Imports, Shares):
+class Services(LiveImports, Shares):
     """Everything in one place."""
 
     @classmethod

@@ -35,6 +35,13 @@ class Checkpoints(Uploads):
         """
         return _info(self.upload_row(CheckpointRow, "checkpoint", checkpoint_id))
 
+    def checkpoint_names(self, checkpoints: list[str]) -> list[str]:
+        """The file names of checkpoints, in order; "" of one that is not here."""
+        with self.database.reading() as session:
+            rows = session.scalars(select(CheckpointRow).where(CheckpointRow.id.in_(checkpoints))).all()
+        names = {row.id: row.filename for row in rows}
+        return [names.get(checkpoint, "") for checkpoint in checkpoints]
+
     def add_checkpoint(self, path: Path, filename: str, sha256: str | None = None) -> CheckpointInfo:
         """Takes in an uploaded file; the same bytes give the same checkpoint, and a rejected one is inspected again.
 
@@ -56,7 +63,7 @@ class Checkpoints(Uploads):
         """
         self.upload_row(CheckpointRow, "checkpoint", checkpoint_id)
         with self.database.reading() as session:
-            working = SurfaceRow.state.in_(("queued", "running"))
+            working = SurfaceRow.state.in_(("queued", "running")) & SurfaceRow.job.is_not(None)
             named = or_(SurfaceRow.checkpoint == checkpoint_id, SurfaceRow.request.contains(checkpoint_id, autoescape=True))
             query = select(func.count()).where(named, working)
             count = session.scalar(query) or 0
@@ -120,7 +127,10 @@ def _info(row: CheckpointRow) -> CheckpointInfo:
     if row.report is None:
         return info
     report = CheckpointReport.model_validate_json(row.report)
-    known = {name: getattr(report, name) for name in ("format", "container", "tensors", "parameters", "metadata", "warnings")}
+    known = {
+        name: getattr(report, name)
+        for name in ("format", "container", "tensors", "parameters", "metadata", "warnings", "nearest")
+    }
     return info.model_copy(update={**known, "candidates": tuple(_candidate(fits, report) for fits in report.candidates)})
 
 
@@ -133,4 +143,5 @@ def _candidate(fits: catalogue.Candidate, report: CheckpointReport) -> Candidate
         macs_per_example=catalogue.macs_per_example(fits.architecture, report.shapes, fits.input_shape),
         input_shape=fits.input_shape,
         classes=fits.classes,
+        takes_tokens=fits.takes_tokens,
     )

@@ -12,6 +12,7 @@ from app.schemas import DatasetInfo, FileInfo
 from app.services.uploads import Uploads, digest_of
 from landscape_core import catalogue
 from landscape_core.catalogue import DatasetFacts
+from landscape_core.catalogue.data import holds_tokens
 from landscape_core.errors import DatasetRejected, InvalidRequest, NotFound
 from landscape_core.reading.report import DatasetReport, DirectionsReport
 from landscape_core.requests import FileDirection, PlaneSpec
@@ -148,7 +149,8 @@ class Datasets(Uploads):
 
 
 def _catalogued(facts: DatasetFacts) -> DatasetInfo:
-    return DatasetInfo(state="ready", uploaded=False, **facts.model_dump(exclude={"dtype"}))
+    known = facts.model_dump(exclude={"dtype"})
+    return DatasetInfo(state="ready", uploaded=False, holds_tokens=facts.holds_tokens, **known)
 
 
 def _uploaded(row: DatasetRow) -> DatasetInfo:
@@ -157,4 +159,5 @@ def _uploaded(row: DatasetRow) -> DatasetInfo:
         return info
     report = DatasetReport.model_validate_json(row.report)
     known = report.model_dump(include={"title", "splits", "shape", "classes", "preprocessing"})
-    return info.model_copy(update={**known, "source": f"uploaded as {row.filename}"})
+    tokens = holds_tokens(report.dtype)
+    return info.model_copy(update={**known, "holds_tokens": tokens, "source": f"uploaded as {row.filename}"})

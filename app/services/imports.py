@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from app.database import SurfaceRow, now
+from app.database import LiveRow, SurfaceRow, now
 from app.schemas import SurfaceInfo
 from app.services.parts import shown_name
 from app.services.surfaces import Surfaces
@@ -83,8 +83,8 @@ class Imports(Surfaces):
                 problem = f"What was read of the file is damaged ({error}); import it again."
         with self.database.writing() as session:
             row = session.get(SurfaceRow, sha)
-            if row is None:  # it was deleted meanwhile
-                self.blobs.delete_prefix(surface_prefix(sha))
+            if row is None and session.scalar(select(LiveRow.surface).where(LiveRow.pending == sha)) is None:
+                self.blobs.delete_prefix(surface_prefix(sha))  # it was deleted meanwhile
             if row is None or row.origin != "imported" or row.state != "queued":
                 return False
             if surface is None:

@@ -12,6 +12,7 @@ from app.services.checkpoints import Checkpoints
 from app.services.datasets import Datasets
 from app.services.progress import seconds, speed_of
 from landscape_core import catalogue
+from landscape_core.errors import InvalidRequest
 from landscape_core.requests import SurfaceRequest
 from worker.blobs import job_key
 from worker.job import SurfaceJob
@@ -39,10 +40,11 @@ class Jobs(Checkpoints, Datasets):
         accumulation = Accumulation(job)
         first = accumulation.plan.stages[0]
         speed = speed_of(self.workers())
-        first_macs = len(first.rows) * len(first.columns) * first.stop * job.macs_per_example
+        first_macs = len(first.rows) * len(first.columns) * job.passes(0, first.stop) * job.macs_per_example
         return CostEstimate(
             cells=job.request.grid.cells,
             examples=accumulation.plan.stages[-1].stop,
+            forward_passes=job.request.grid.cells * job.passes_per_cell,
             macs=float(accumulation.total_macs),
             seconds=seconds(accumulation.total_macs, speed),
             first_surface_seconds=seconds(first_macs, speed),
@@ -54,6 +56,7 @@ class Jobs(Checkpoints, Datasets):
         Raises:
             InvalidRequest: It is not computable.
         """
+        _check_curvature(request)
         row, report = self.checkpoint_report(request.checkpoint)
         architecture = request.architecture
         if architecture.name == INFER:
@@ -71,7 +74,13 @@ class Jobs(Checkpoints, Datasets):
         macs = max(1, catalogue.macs_per_example(request.architecture, report.shapes, facts.shape))
         workers = [w.macs_per_second for w in self.workers() if w.macs_per_second]
         unit_macs = int(UNIT_S * min(workers)) if workers else DEFAULT_UNIT_MACS
-        job = SurfaceJob(surface=request.digest, request=request, macs_per_example=macs, unit_macs=max(1, unit_macs))
+        job = SurfaceJob(
+            surface=request.digest,
+            request=request,
+            macs_per_example=macs,
+            unit_macs=max(1, unit_macs),
+            decisions=facts.decisions,
+        )
         return job, f"{request.architecture} on {facts.title}"[:255], row.filename
 
     def _stored(self, job: SurfaceJob) -> SurfaceJob:
@@ -86,3 +95,13 @@ class Jobs(Checkpoints, Datasets):
             except ValidationError:
                 self.blobs.put(job_key(job.surface), text)
         return job
+
+
+def _check_curvature(request: SurfaceRequest) -> None:
+    """Passes when no eigenvalues are asked for: a cell takes as long as a whole surface of losses, and units are of losses."""
+    if request.curvature is not None:
+        raise InvalidRequest(
+            "A server does not measure eigenvalues at the cells; compute the surface on your machine with lossatlas compute "
+            f"--curvature {request.curvature.examples} --out surface.npz, then send it with lossatlas push surface.npz.",
+            field="curvature",
+        )

@@ -37,7 +37,7 @@ def progress_of(row: SurfaceRow, speed: float | None) -> Progress:
     left = None
     job = _read(SurfaceJob, row.job)
     if row.state in {"queued", "running"} and job is not None and speed is not None:
-        total = job.macs_per_example * job.request.grid.cells * (job.request.data.examples or 0)
+        total = job.macs_per_example * job.request.grid.cells * job.passes_per_cell
         left = seconds((1.0 - row.done) * total, speed)
     return Progress(done=row.done, stage=row.stage, stages=row.stages, examples=row.examples, seconds_left=left)
 

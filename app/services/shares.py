@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import delete, select, update
 
-from app.address import current_address
+from app.address import public_address
 from app.database import ShareRow
 from app.schemas import ShareInfo, SurfaceInfo, View
 from app.services.surfaces import Surfaces
@@ -129,7 +129,7 @@ class Shares(Surfaces):
         return row
 
     def _base(self) -> str:
-        return self.settings.base_url or current_address.get()
+        return public_address(self.settings)
 
     def _share_info(self, row: ShareRow, token: str | None) -> ShareInfo:
         return ShareInfo(

@@ -10,7 +10,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError
 
 from app.accumulation import Accumulation
-from app.database import ShareRow, SurfaceRow, UnitRow
+from app.database import LiveRow, ShareRow, SurfaceRow, UnitRow
 from app.errors import Conflict, TooMany
 from app.schemas import SurfaceInfo
 from app.services.jobs import Jobs
@@ -129,9 +129,7 @@ class Surfaces(Jobs):
             if row.state == "cancelled":
                 return self._infos([row])[0]
             if row.state not in {"queued", "running"} or row.job is None:
-                raise Conflict(
-                    f"The surface is {'being inspected' if row.job is None else row.state}; there is nothing to cancel."
-                )
+                raise Conflict(f"The surface is {_elsewhere(row) or row.state}; there is nothing to cancel.")
             row.state = "cancelled"
         with self._redis_may_be_away():
             self.queue.cancel(surface_id)
@@ -154,7 +152,7 @@ class Surfaces(Jobs):
             raise Conflict(
                 "The surface is finished; there is nothing to go on with."
                 if row.state == "finished"
-                else "The file was refused; import another."
+                else "The surface came from elsewhere; only its sender can go on with it, or import another."
             )
         self._check_room()
         try:
@@ -189,7 +187,7 @@ class Surfaces(Jobs):
         if row.origin == "gallery":
             raise Conflict("The surface belongs to the gallery, which comes with Loss Atlas; it cannot be deleted.")
         with self.database.writing() as session:
-            for table in (ShareRow, UnitRow):
+            for table in (ShareRow, UnitRow, LiveRow):
                 session.execute(delete(table).where(table.surface == surface_id))
             session.execute(delete(SurfaceRow).where(SurfaceRow.id == surface_id))
         with self._redis_may_be_away():
@@ -221,7 +219,8 @@ class Surfaces(Jobs):
         """
         row = self.surface_row(surface_id)
         try:
-            return StageSnapshot.of(npz.load(self.blobs.get(surface_key(surface_id))), max(1, row.stages))
+            stages = row.stages if row.job is not None else row.stage
+            return StageSnapshot.of(npz.load(self.blobs.get(surface_key(surface_id))), max(1, stages))
         except NotFound:
             return None
         except SurfaceRejected as error:
@@ -254,9 +253,10 @@ class Surfaces(Jobs):
                 self.queue.enqueue_unit(surface, unit, preview=True, attempt=0)
 
     def _active(self) -> int:
-        """How many surfaces are being computed or wait."""
+        """How many surfaces are being computed here or wait."""
+        ours = SurfaceRow.state.in_(("queued", "running")) & SurfaceRow.job.is_not(None)
         with self.database.reading() as session:
-            return session.scalar(select(func.count()).where(SurfaceRow.state.in_(("queued", "running")))) or 0
+            return session.scalar(select(func.count()).where(ours)) or 0
 
     def _infos(self, rows: list[SurfaceRow]) -> list[SurfaceInfo]:
         speed = None
@@ -264,3 +264,10 @@ class Surfaces(Jobs):
             speed = speed_of(self.workers())
             speed = speed and speed / max(1, self._active())
         return [surface_info(row, progress_of(row, speed)) for row in rows]
+
+
+def _elsewhere(row: SurfaceRow) -> str:
+    """What becomes of a surface that is not computed here; "" of one that is, or is over."""
+    if row.job is not None or row.state not in {"queued", "running"}:
+        return ""
+    return "being inspected" if row.state == "queued" else "sent from elsewhere"

@@ -1,11 +1,13 @@
 """What exists: architectures, data sets, preprocessings; what fits a checkpoint, and what a request may ask. No torch."""
 
 from landscape_core.catalogue.affine_chains import AffineLayer, affine_layers
-from landscape_core.catalogue.checks import check_companion, check_data, check_plane, check_request
+from landscape_core.catalogue.checks import check_companion, check_data, check_request
+from landscape_core.catalogue.comparison import Comparison
 from landscape_core.catalogue.data import (
     DatasetEntry,
     DatasetFacts,
     available_datasets,
+    class_names,
     dataset_entry,
     datasets,
     facts,
@@ -15,13 +17,15 @@ from landscape_core.catalogue.data import (
 )
 from landscape_core.catalogue.family import ArchitectureEntry, Candidate
 from landscape_core.catalogue.idx import read_idx
-from landscape_core.catalogue.matching import explain_no_match, fit, macs_per_example, match
+from landscape_core.catalogue.matching import explain_no_match, fit, macs_per_example, match, nearest
 from landscape_core.catalogue.networks import architectures, canonical, resolve
+from landscape_core.catalogue.plane_checks import check_plane
 
 __all__ = [
     "AffineLayer",
     "ArchitectureEntry",
     "Candidate",
+    "Comparison",
     "DatasetEntry",
     "DatasetFacts",
     "affine_layers",
@@ -32,6 +36,7 @@ __all__ = [
     "check_data",
     "check_plane",
     "check_request",
+    "class_names",
     "dataset_entry",
     "datasets",
     "explain_no_match",
@@ -39,6 +44,7 @@ __all__ = [
     "fit",
     "macs_per_example",
     "match",
+    "nearest",
     "preprocessings",
     "read_idx",
     "resolve",

@@ -7,19 +7,22 @@ import math
 from landscape_core.catalogue.data import DatasetFacts, standardisation
 from landscape_core.catalogue.family import COUNTER, Candidate, Shapes
 from landscape_core.catalogue.matching import fit, size_problem
+from landscape_core.catalogue.networks import symmetry_of
+from landscape_core.catalogue.plane_checks import check_memory, check_plane
 from landscape_core.errors import InvalidRequest
-from landscape_core.plane import MAX_HESSIAN_PARAMETERS, MAX_RUN_VALUES
+from landscape_core.quantities import MAX_CLASSES
 from landscape_core.requests import (
     ArchitectureSpec,
-    FileDirection,
-    HessianDirection,
-    PlaneSpec,
-    PrincipalDirection,
-    RandomDirection,
     Standardisation,
     SurfaceRequest,
     TowardsDirection,
 )
+
+LEAST_FOR_TOP5 = 6
+"""Fewest classes of which it says something that the label is among the five largest outputs."""
+
+MAX_CLASS_VALUES = 2_000_000
+"""Most accuracies of single classes in one surface: every stage of it is sent to whoever looks at it."""
 
 
 def check_request(request: SurfaceRequest, shapes: Shapes, dataset: DatasetFacts) -> None:
@@ -36,16 +39,27 @@ def check_request(request: SurfaceRequest, shapes: Shapes, dataset: DatasetFacts
         InvalidRequest: It cannot; `field` names the part at fault and the text what to change.
     """
     candidate = fit(request.architecture, shapes)
+    _check_batch_norm(request, shapes)
     check_data(request, dataset)
     _check_shape(request.architecture, candidate, dataset)
     _check_size(request.architecture, shapes, dataset)
+    if dataset.classes > candidate.classes and dataset.holds_tokens:
+        raise InvalidRequest(
+            f"{dataset.title} has tokens up to the id {dataset.classes - 1:,}, but this {request.architecture.name} has a "
+            f"vocabulary of {candidate.classes:,}, with ids up to {candidate.classes - 1:,}; choose tokens made with the "
+            "network's own tokenizer.",
+            field="data.dataset",
+        )
     if dataset.classes > candidate.classes:
         raise InvalidRequest(
             f"{dataset.title} has {dataset.classes} classes, but this {request.architecture.name} has {candidate.classes} "
             "outputs; choose the data set that the network was trained on.",
             field="data.dataset",
         )
-    _check_memory(request.plane, sum(math.prod(shape) for shape in shapes.values()))
+    check_memory(request, sum(math.prod(shape) for shape in shapes.values()))
+    for axis, spec in request.plane.specs.items():
+        if isinstance(spec, TowardsDirection) and spec.aligned:
+            symmetry_of(request.architecture, shapes, f"plane.{axis}.aligned")
 
 
 def check_data(request: SurfaceRequest, dataset: DatasetFacts) -> None:
@@ -60,6 +74,7 @@ def check_data(request: SurfaceRequest, dataset: DatasetFacts) -> None:
     """
     _check_examples(request, dataset)
     _check_preprocessing(request.data.preprocessing, dataset)
+    _check_metrics(request, dataset)
     check_plane(request.plane, request.checkpoint)
 
 
@@ -96,6 +111,14 @@ def check_companion(architecture: ArchitectureSpec, shapes: Shapes, others: Shap
         )
 
 
+def _check_batch_norm(request: SurfaceRequest, shapes: Shapes) -> None:
+    if request.batch_norm == "reestimated" and not any(name.endswith("running_var") for name in shapes):
+        raise InvalidRequest(
+            f"This {request.architecture.name} has no batch norm, so there is nothing to re-estimate; leave batch_norm fixed.",
+            field="batch_norm",
+        )
+
+
 def _network_shapes(architecture: ArchitectureSpec, shapes: Shapes) -> dict[str, tuple[int, ...]]:
     """Shapes by the network's own names, without batch norm's counters."""
     own = {theirs: ours for ours, theirs in fit(architecture, shapes).renames.items()}
@@ -104,6 +127,35 @@ def _network_shapes(architecture: ArchitectureSpec, shapes: Shapes) -> dict[str,
 
 def _shape_of(shape: tuple[int, ...] | None) -> str:
     return "no tensor of this name" if shape is None else f"the shape {shape}"
+
+
+def _check_metrics(request: SurfaceRequest, dataset: DatasetFacts) -> None:
+    """Passes when what else is to be counted means something for so many classes, and can be held."""
+    if request.metrics and dataset.holds_tokens:
+        raise InvalidRequest(
+            f"{dataset.title} has one label for each token, and top5 and class_accuracy count one an example; leave them out.",
+            field="metrics",
+        )
+    if "top5" in request.metrics and dataset.classes < LEAST_FOR_TOP5:
+        raise InvalidRequest(
+            f"{dataset.title} has {dataset.classes} classes, of which five are nearly all; top5 needs at least "
+            f"{LEAST_FOR_TOP5}, so leave it out.",
+            field="metrics",
+        )
+    if "class_accuracy" not in request.metrics:
+        return
+    if dataset.classes > MAX_CLASSES:
+        raise InvalidRequest(
+            f"{dataset.title} has {dataset.classes:,} classes; class_accuracy is for at most {MAX_CLASSES}, so leave it out.",
+            field="metrics",
+        )
+    values = request.grid.cells * dataset.classes
+    if values > MAX_CLASS_VALUES:
+        raise InvalidRequest(
+            f"{request.grid.cells:,} cells of {dataset.classes} classes are {values:,} accuracies, and at most "
+            f"{MAX_CLASS_VALUES:,} are kept; take fewer points, or leave out class_accuracy.",
+            field="metrics",
+        )
 
 
 def _check_examples(request: SurfaceRequest, dataset: DatasetFacts) -> None:
@@ -119,10 +171,19 @@ def _check_examples(request: SurfaceRequest, dataset: DatasetFacts) -> None:
             f"{request.data.split} split; ask for at most {available:,}.",
             field="data.examples",
         )
+    if request.batch_norm == "reestimated" and (request.data.examples or available) < 2:
+        raise InvalidRequest(
+            "Batch norm's variances are re-estimated over two examples at least, but 1 was asked for; ask for more, or leave "
+            "batch_norm fixed.",
+            field="data.examples",
+        )
 
 
 def _check_shape(architecture: ArchitectureSpec, candidate: Candidate, dataset: DatasetFacts) -> None:
     name, shape = architecture.name, dataset.shape
+    if candidate.takes_tokens or dataset.holds_tokens:
+        _check_tokens(name, candidate, dataset)
+        return
     if len(candidate.input_shape) == 1:
         takes, has = candidate.input_shape[0], math.prod(shape)
         if takes != has:
@@ -146,6 +207,27 @@ def _check_shape(architecture: ArchitectureSpec, candidate: Candidate, dataset: 
         )
 
 
+def _check_tokens(name: str, candidate: Candidate, dataset: DatasetFacts) -> None:
+    if not dataset.holds_tokens:
+        raise InvalidRequest(
+            f"{name} takes sequences of token ids, but {dataset.title} holds {dataset.dtype} examples of the shape "
+            f"({_times(dataset.shape)}); choose a data set of tokens (an .npz whose x is uint16, int32 or int64).",
+            field="data.dataset",
+        )
+    if not candidate.takes_tokens:
+        raise InvalidRequest(
+            f"{dataset.title} holds sequences of token ids, which {name} does not take; choose the data set that the network "
+            "was trained on.",
+            field="data.dataset",
+        )
+    if dataset.shape[0] > candidate.input_shape[0]:
+        raise InvalidRequest(
+            f"{dataset.title} has sequences of {dataset.shape[0]:,} tokens, but this {name} has a context of "
+            f"{candidate.input_shape[0]:,}; cut them shorter.",
+            field="data.dataset",
+        )
+
+
 def _check_size(architecture: ArchitectureSpec, shapes: Shapes, dataset: DatasetFacts) -> None:
     if len(dataset.shape) != 3:
         return
@@ -160,6 +242,11 @@ def _check_preprocessing(preprocessing: str | Standardisation, dataset: DatasetF
     if chosen is None:
         return
     given, shape = len(chosen.mean), dataset.shape
+    if dataset.holds_tokens:
+        raise InvalidRequest(
+            f"{dataset.title} holds tokens, which have no mean and standard deviation; choose the preprocessing 'none'.",
+            field="data.preprocessing",
+        )
     if given == shape[0] or (given == 1 and len(shape) == 1):
         return
     what = f"Preprocessing {preprocessing!r} is" if isinstance(preprocessing, str) else "mean and std are"
@@ -168,60 +255,6 @@ def _check_preprocessing(preprocessing: str | Standardisation, dataset: DatasetF
         f"choose {dataset.preprocessing!r}, or give mean and std for each channel.",
         field="data.preprocessing",
     )
-
-
-def check_plane(plane: PlaneSpec, checkpoint: str = "") -> None:
-    """Passes when a plane's directions span one.
-
-    Args:
-        plane: The directions.
-        checkpoint: The request's own, which no direction may go towards.
-
-    Raises:
-        InvalidRequest: They are the same, or one has no length.
-    """
-    x, y = plane.x, plane.y
-    if isinstance(x, RandomDirection) and isinstance(y, RandomDirection) and x.seed == y.seed:
-        raise InvalidRequest(
-            f"Both directions have seed {x.seed}, so they are the same and span a line; give them different seeds.",
-            field="plane.y.seed",
-        )
-    for axis, spec in plane.specs.items():
-        if isinstance(spec, TowardsDirection) and spec.checkpoint == checkpoint:
-            raise InvalidRequest(
-                f"Direction {axis} goes towards the very checkpoint that it starts from, so it has no length; "
-                "name another checkpoint.",
-                field=f"plane.{axis}.checkpoint",
-            )
-        if isinstance(spec, PrincipalDirection) and spec.index > (most := len({*spec.checkpoints, checkpoint}) - 1):
-            raise InvalidRequest(
-                f"A run of {most + 1} different checkpoints, with the network's own, has at most {most} principal "
-                f"direction{'' if most == 1 else 's'}, so no number {spec.index}; name more, or ask for a lower number.",
-                field=f"plane.{axis}.index",
-            )
-    if x == y and not isinstance(x, FileDirection):
-        raise InvalidRequest(
-            f"Both directions are the same ({x.kind}), so they span a line; give another for y, or ask for a curve.",
-            field="plane.y.checkpoint" if isinstance(x, TowardsDirection) else "plane.y.index",
-        )
-
-
-def _check_memory(plane: PlaneSpec, parameters: int) -> None:
-    """What directions are made from has to fit into a worker's memory."""
-    values = (len({*plane.run}) + 1) * parameters
-    if plane.run and values > MAX_RUN_VALUES:
-        raise InvalidRequest(
-            f"The run's {len({*plane.run}):,} checkpoints hold {values:,} numbers with the network's own, but at most "
-            f"{MAX_RUN_VALUES:,} are taken; name fewer of them.",
-            field=next(iter(plane.named_checkpoints.values())),
-        )
-    for axis, spec in plane.specs.items():
-        if isinstance(spec, HessianDirection) and parameters > MAX_HESSIAN_PARAMETERS:
-            raise InvalidRequest(
-                f"Eigenvectors of the Hessian are found for networks of at most {MAX_HESSIAN_PARAMETERS:,} parameters, but "
-                f"this one has {parameters:,}; choose other directions.",
-                field=f"plane.{axis}.index",
-            )
 
 
 def _channels(count: int) -> str:

@@ -56,9 +56,10 @@ class DatasetFacts(Message):
         id: Catalogued name, or SHA-256 of an uploaded file.
         title: For people.
         splits: Name of each split -> how many examples it has.
-        shape: (channels, height, width) or (features,) of one example.
-        dtype: numpy name of the stored type; `uint8` is scaled to [0, 1], floating types are taken as they are.
-        classes: How many classes: one more than the largest label.
+        shape: (channels, height, width) or (features,) of one example; (tokens,) of a sequence.
+        dtype: numpy name of the stored type; `uint8` is scaled to [0, 1], floating types are taken as they are, and other
+            whole numbers are ids of tokens.
+        classes: How many classes: one more than the largest label; one more than the largest id of a token.
         preprocessing: The name of the preprocessing that is usual for it.
         source: Where it comes from, and its licence.
     """
@@ -71,6 +72,29 @@ class DatasetFacts(Message):
     classes: int
     preprocessing: str = "none"
     source: str = ""
+
+    @property
+    def holds_tokens(self) -> bool:
+        """Whether an example is a sequence of token ids, with the token that follows as the label of each."""
+        return holds_tokens(self.dtype)
+
+    @property
+    def decisions(self) -> int:
+        """How many decisions an example asks for: 1, or the tokens of a sequence."""
+        return self.shape[0] if self.holds_tokens else 1
+
+
+def holds_tokens(dtype: str) -> bool:
+    """Whether data of this stored type are ids of tokens: whole numbers, but not uint8, which are pixels.
+
+    Args:
+        dtype: Its numpy name.
+
+    Example:
+        >>> holds_tokens("uint16"), holds_tokens("uint8"), holds_tokens("float32")
+        (True, False, False)
+    """
+    return "int" in dtype and dtype != "uint8"
 
 
 def preprocessings() -> dict[str, Standardisation | None]:
@@ -120,6 +144,27 @@ def datasets() -> list[DatasetEntry]:
         entry("mnist", "MNIST", (1, 28, 28), "mnist", "LeCun, Cortes, Burges 1998"),
         entry("cifar10", "CIFAR-10", (3, 32, 32), "cifar10", "Krizhevsky 2009"),
     ]
+
+
+FASHION_CLASSES = (
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+)  # fmt: skip
+CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+def class_names(dataset: str) -> tuple[str, ...] | None:
+    """What the classes of a data set are called, in the order of their labels; None where that is not known.
+
+    Args:
+        dataset: A catalogued name, or the id of an uploaded data set, whose classes have no names.
+    """
+    known = {
+        "fashion-mnist-sample": FASHION_CLASSES,
+        "fashion-mnist": FASHION_CLASSES,
+        "cifar10": CIFAR10_CLASSES,
+        "mnist": tuple(f"digit {digit}" for digit in range(10)),
+    }
+    return known.get(dataset)
 
 
 def dataset_entry(name: str) -> DatasetEntry:

@@ -15,6 +15,8 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from landscape_core.catalogue.comparison import COUNTER, Comparison, compared
+from landscape_core.catalogue.symmetry import Symmetry
 from landscape_core.errors import InvalidRequest
 from landscape_core.requests import ArchitectureSpec, Message
 
@@ -22,7 +24,6 @@ Shapes = Mapping[str, tuple[int, ...]]
 Options = Mapping[str, str]
 
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "gelu", "elu", "leaky_relu", "silu", "identity")
-COUNTER = "num_batches_tracked"
 
 NEAR = 0.25
 """The least share of a file's tensors that a network must have for it to be named as the nearest."""
@@ -48,6 +49,9 @@ class Candidate(Message):
         input_shape: (channels, height, width) it was made for, or (features,). A ResNet takes other heights and widths too.
         classes: How many outputs it has.
         renames: The network's name -> the file's name, for those tensors whose names differ.
+        takes_tokens: Whether an example is a sequence of token ids, of which `classes` is the vocabulary.
+        transposed: Matrices that the file has as (inputs, outputs), by the network's names.
+        copies: A tensor of the file -> the one that it has to equal, because they are one in the network.
     """
 
     architecture: ArchitectureSpec
@@ -55,6 +59,9 @@ class Candidate(Message):
     input_shape: tuple[int, ...]
     classes: int
     renames: dict[str, str] = Field(default_factory=dict)
+    takes_tokens: bool = False
+    transposed: tuple[str, ...] = ()
+    copies: dict[str, str] = Field(default_factory=dict)
 
 
 class Family(ABC):
@@ -95,9 +102,19 @@ class Family(ABC):
     def near_miss(self, shapes: Shapes) -> tuple[float, str] | None:
         """(how near in 0 … 1, what stands in the way, to go on after “No catalogued architecture fits”); None if not near."""
 
+    def nearest(self, shapes: Shapes) -> Comparison | None:
+        """The family's network that is nearest to a file that fits none, tensor by tensor; None if its names are free."""
+        del shapes
+        return None
+
     @abstractmethod
     def macs(self, spec: ArchitectureSpec, options: Options, shapes: Shapes, input_shape: tuple[int, ...]) -> int:
         """Multiply-accumulates of one forward pass of one example, in convolutions and affine layers."""
+
+    def symmetry(self, spec: ArchitectureSpec, options: Options, shapes: Shapes) -> Symmetry | None:
+        """Which hidden units of a network that fits may change places, by its own names; None if that is not written down."""
+        del spec, options, shapes
+        return None
 
     def size_problem(self, spec: ArchitectureSpec, options: Options, shapes: Shapes, height: int, width: int) -> str | None:
         """Why images of this height and width cannot be given to the network, to go on after “images of 5 x 5, ”."""
@@ -212,15 +229,20 @@ class NamedFamily(Family):
 
     def near_miss(self, shapes: Shapes) -> tuple[float, str] | None:
         """The nearest of the family's networks, if a quarter of the file's tensors are its own: the share, and what differs."""
-        ranked = []
-        for spec in self.specs(shapes):
-            expected = self.layout(spec, self.options_of(spec), shapes).tensors
-            ranked.append((*differences(expected, shapes), spec, expected))
-        _, words, spec, expected = min(ranked, key=lambda item: item[0])
-        same = sum(expected.get(name) == tuple(shape) for name, shape in shapes.items())
-        if same < NEAR * len(shapes):
+        found = self.nearest(shapes)
+        if found is None or found.same < NEAR * len(shapes):
             return None
+        spec = found.architecture
+        _, words = differences(self.layout(spec, self.options_of(spec), shapes).tensors, shapes)
+        same = found.same
         return same / len(shapes), f"; the nearest is {spec}, with {same} of {len(shapes)} tensors in common: {words}."
+
+    def nearest(self, shapes: Shapes) -> Comparison | None:
+        """The family's network with the fewest tensors that differ; None if not one is the same."""
+        layouts = [(spec, self.layout(spec, self.options_of(spec), shapes).tensors) for spec in self.specs(shapes)]
+        spec, tensors = min(layouts, key=lambda found: differences(found[1], shapes)[0])
+        found = compared(spec, tensors, shapes)
+        return found if found.same else None
 
     def macs(self, spec: ArchitectureSpec, options: Options, shapes: Shapes, input_shape: tuple[int, ...]) -> int:
         """Multiply-accumulates of one forward pass of one image; of the size the network was made for, if it is no image."""

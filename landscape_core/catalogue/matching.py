@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from landscape_core.catalogue.comparison import Comparison
 from landscape_core.catalogue.families import FAMILIES
 from landscape_core.catalogue.family import DAMAGED, Candidate, Shapes, listed
 from landscape_core.catalogue.networks import family_of, known_names, resolve
@@ -59,6 +60,12 @@ def explain_no_match(shapes: Shapes) -> str:
         return f"No catalogued architecture fits{max(near, key=lambda found: found[0])[1]}"
     some = listed([f"{name} {tuple(shape)}" for name, shape in shapes.items()])
     return f"No catalogued architecture has tensors like this file's ({some}); there are {known_names()}."
+
+
+def nearest(shapes: Shapes) -> Comparison | None:
+    """The catalogued network that has most of a file's tensors, held against the file; None if none has any."""
+    found = [comparison for family in FAMILIES if (comparison := family.nearest(shapes)) is not None]
+    return max(found, key=lambda each: (each.same, -each.missing - each.reshaped), default=None)
 
 
 # ---- what is given to it, and what that costs ------------------------------------------------------------------------

@@ -3,24 +3,10 @@
 from __future__ import annotations
 
 from landscape_core.catalogue.families import FAMILIES
-from landscape_core.catalogue.families.three_stage_resnets import resnet_tensors
-from landscape_core.catalogue.family import ACTIVATIONS, COUNTER, ArchitectureEntry, Candidate, Family, Shapes
+from landscape_core.catalogue.family import ArchitectureEntry, Family, Shapes
+from landscape_core.catalogue.symmetry import Symmetry
 from landscape_core.errors import InvalidRequest
 from landscape_core.requests import ArchitectureSpec
-
-__all__ = [
-    "ACTIVATIONS",
-    "COUNTER",
-    "ArchitectureEntry",
-    "Candidate",
-    "Shapes",
-    "architectures",
-    "canonical",
-    "family_of",
-    "known_names",
-    "resnet_tensors",
-    "resolve",
-]
 
 
 def architectures() -> list[ArchitectureEntry]:
@@ -77,3 +63,26 @@ def canonical(spec: ArchitectureSpec) -> ArchitectureSpec:
     """
     defaults = resolve(ArchitectureSpec(name=spec.name))
     return ArchitectureSpec(name=spec.name, options={k: v for k, v in resolve(spec).items() if v != defaults[k]})
+
+
+def symmetry_of(spec: ArchitectureSpec, shapes: Shapes, field: str | None = None) -> Symmetry:
+    """Which hidden units of a network may change places, under its own names.
+
+    Args:
+        spec: A catalogued architecture, which fits.
+        shapes: The file's names and shapes, in the file's order.
+        field: The part of a request that asks for it.
+
+    Raises:
+        InvalidRequest: There is no such architecture or option, or nothing is known of its hidden units.
+    """
+    family = family_of(spec.name)
+    found = family.symmetry(spec, resolve(spec), shapes)
+    if found is None:
+        known = ", ".join(other.summary for other in FAMILIES if type(other).symmetry is not Family.symmetry)
+        raise InvalidRequest(
+            f"Hidden units are matched in {known}, but which of {spec.name}'s may change places is not known here; "
+            "ask for the direction without matching.",
+            field=field,
+        )
+    return found

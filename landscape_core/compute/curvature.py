@@ -1,4 +1,4 @@
-"""The curvature of the loss at θ*: eigenvectors of its Hessian, by products of the Hessian with vectors (Pearlmutter 1994).
+"""The curvature of a request's loss at θ*: its Hessian, by products with vectors (Pearlmutter 1994).
 
 The products are float32 for each batch, as all evaluation is, and summed in float64.
 """
@@ -6,28 +6,31 @@ The products are float32 for each batch, as all evaluation is, and summed in flo
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float64
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from landscape_core.compute.datasets import Batches, Examples
 from landscape_core.compute.devices import is_out_of_memory
-from landscape_core.compute.directions import moved_tensors, tensor_seed, unit_direction
-from landscape_core.compute.lanczos import Eigenpair, top_eigenpairs
+from landscape_core.compute.directions import moved_tensors, unit_direction
 from landscape_core.compute.losses import twice_differentiable
-from landscape_core.errors import Cancelled, InvalidRequest, OutOfMemory
+from landscape_core.compute.second_derivatives import MeanLossHessian, Vector, enough_memory, varied_parameters
+from landscape_core.errors import Cancelled, OutOfMemory
 from landscape_core.requests import SurfaceRequest
 
 CONVOLUTION_BATCH, PERCEPTRON_BATCH = 32, 512
 """Examples at a time: second derivatives keep several times the memory of an evaluation."""
 
+SEQUENCES_TOKENS = 2048
+"""Tokens at a time, of language models."""
 
-class Hessian:
-    """The Hessian of a request's mean loss at θ*, over the first of its examples.
+
+class Hessian(MeanLossHessian):
+    """The Hessian of a request's mean loss, over the first of its examples, where its network stands: at θ* unless it is moved.
 
     Args:
         request: The question; its `normalisation.ignore` says of which parameters.
@@ -36,6 +39,11 @@ class Hessian:
         count: Over how many of the request's examples, from the first; over all if it has fewer.
         device: A PyTorch device.
         should_stop: Asked before every batch.
+        own: Whether the network is the user's own, which takes examples in their own shape.
+
+    Raises:
+        InvalidRequest: More examples are asked for than there are.
+        OutOfMemory: Network or examples do not fit into the device's memory.
     """
 
     def __init__(
@@ -46,48 +54,61 @@ class Hessian:
         count: int,
         device: str = "cpu",
         should_stop: Callable[[], bool] | None = None,
+        *,
+        own: bool = False,
     ) -> None:
         asked = len(examples.y) if request.data.examples is None else request.data.examples
         data = request.data.model_copy(update={"examples": min(count, asked)})
         convolutional = any(p.dim() == 4 for p in module.parameters())
-        self._batches = Batches(examples, data, torch.device(device), flat=not convolutional)
-        self._batch = CONVOLUTION_BATCH if convolutional else PERCEPTRON_BATCH
-        self._module = copy.deepcopy(module).to(device)
         how = request.plane.normalisation
-        self._varied = {
-            name: parameter.detach().clone().requires_grad_()
-            for name, parameter in self._module.named_parameters()
-            if how.ignore == "none" or parameter.dim() > 1
-        }
-        self._moved = {name: tensor.detach().numpy() for name, tensor in moved_tensors(module, how).items()}
-        self._sizes = [parameter.numel() for parameter in self._varied.values()]
+        with enough_memory(f"the network and {min(count, asked):,} examples on {device}; take fewer examples"):
+            flat = not convolutional and not own and not examples.facts.holds_tokens
+            self._batches = Batches(examples, data, torch.device(device), flat=flat, channels_last=not own)
+            self.module = copy.deepcopy(module).to(device).eval().requires_grad_(requires_grad=False)
+            """The network that is differentiated; what moves it in place moves the Hessian."""
+            self._moved = {name: tensor.detach().cpu().numpy() for name, tensor in moved_tensors(module, how).items()}
+        varied = varied_parameters(self.module, how)
+        super().__init__({name: parameter.requires_grad_() for name, parameter in varied.items()})
+        tokens = examples.facts.decisions
+        usual = CONVOLUTION_BATCH if convolutional else PERCEPTRON_BATCH
+        self._batch = max(1, SEQUENCES_TOKENS // tokens) if tokens > 1 else usual
         self._loss, self._device, self._should_stop = twice_differentiable(request.loss), device, should_stop
-
-    def __len__(self) -> int:
-        """How many parameters it is of."""
-        return sum(self._sizes)
 
     @property
     def examples(self) -> int:
         """Over how many examples the mean is."""
         return len(self._batches)
 
-    def times(self, vector: Float64[np.ndarray, " parameters"]) -> Float64[np.ndarray, " parameters"]:
+    def times(self, vector: Vector) -> Vector:
         """H v, with the parameters in the network's order.
+
+        Raises:
+            InvalidRequest: The loss has no second derivatives.
+            Cancelled: `should_stop` said so.
+            OutOfMemory: The device's memory does not suffice for one example.
+        """
+        parts = self._pieces(vector)
+        return self._summed(lambda start, stop: self._part(parts, start, stop))
+
+    def loss(self) -> float:
+        """The mean loss where the network stands, over the same examples.
 
         Raises:
             Cancelled: `should_stop` said so.
             OutOfMemory: The device's memory does not suffice for one example.
         """
-        pieces = torch.from_numpy(vector).to(self._device, torch.float32).split(self._sizes)
-        parts = [piece.view(p.shape) for piece, p in zip(pieces, self._varied.values(), strict=True)]
-        total, position = np.zeros(len(vector)), 0
+        return float(self._summed(self._losses))
+
+    def _summed(self, work: Callable[[int, int], Any]) -> Any:
+        """The sum of what is worked out for the examples start … stop of every batch."""
+        total: Any = 0.0
+        position = 0
         while position < self.examples:
             if self._should_stop is not None and self._should_stop():
                 raise Cancelled("The computation was cancelled.")
             end = min(position + self._batch, self.examples)
             try:
-                total += self._part(parts, position, end)
+                total = total + work(position, end)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -96,56 +117,22 @@ class Hessian:
             position = end
         return total
 
-    def eigenpairs(self, count: int, field: str, *, smallest: bool = False) -> list[Eigenpair]:
-        """The eigenpairs of the largest eigenvalues, largest first; or of the smallest, smallest first.
-
-        Args:
-            count: How many.
-            field: The part of the request that asks for them.
-            smallest: Whether from the other end.
-
-        Raises:
-            InvalidRequest: There are not so many, or they cannot be found (see `lanczos`).
-            Cancelled: `should_stop` said so.
-            OutOfMemory: The device's memory does not suffice for one example.
-        """
-        if count > len(self):
-            raise InvalidRequest(
-                f"The Hessian is of {len(self):,} parameters, so it has no eigenvector {count}; ask for a lower number.",
-                field=field,
-            )
-        if not smallest:
-            return top_eigenpairs(self.times, count, self._start)
-        pairs = top_eigenpairs(lambda vector: -self.times(vector), count, self._start)
-        return [Eigenpair(-pair.value, pair.vector, pair.residual, pair.products) for pair in pairs]
-
     def direction(self, vector: Float64[np.ndarray, " parameters"]) -> list[np.ndarray]:
         """A vector as a direction of length one: float32, one array for each moved tensor, zero where nothing is varied."""
         pieces = dict(zip(self._varied, np.split(vector, np.cumsum(self._sizes)[:-1]), strict=True))
         parts = [pieces.get(name, np.zeros(array.size)) for name, array in self._moved.items()]
         return unit_direction(parts, list(self._moved.values()))
 
-    def _part(self, parts: list[Tensor], start: int, stop: int) -> Float64[np.ndarray, " parameters"]:
+    def _part(self, parts: Sequence[Tensor], start: int, stop: int) -> Vector:
         """What the examples start … stop add to H v."""
         x, labels = self._batches.take(start, stop)
-        varied = list(self._varied.values())
-        with torch.enable_grad():
-            share = self._loss(functional_call(self._module, self._varied, (x,)), labels).sum() / self.examples
-            gradients = torch.autograd.grad(share, varied, create_graph=True, materialize_grads=True)
-            pairs = [(g, v) for g, v in zip(gradients, parts, strict=True) if g.requires_grad]
-            if not pairs:  # the loss is linear in all of them
-                return np.zeros(len(self))
-            curved, along = ([pair[index] for pair in pairs] for index in (0, 1))
-            products = torch.autograd.grad(curved, varied, along, materialize_grads=True)
-        return torch.cat([product.flatten() for product in products]).cpu().numpy().astype(np.float64)
+        return self._product(lambda: self._loss(self.module(x), labels).sum() / self.examples, parts)
 
-    def _start(self, position: int) -> Float64[np.ndarray, " parameters"]:
-        """A Gaussian vector, drawn per tensor as random directions are, with the eigenpair's position for a seed."""
-        drawn = []
-        for name, parameter in self._varied.items():
-            generator = torch.Generator().manual_seed(tensor_seed(position, name))
-            drawn.append(torch.randn(parameter.numel(), generator=generator, dtype=torch.float64).numpy())
-        return np.concatenate(drawn)
+    @torch.no_grad()
+    def _losses(self, start: int, stop: int) -> float:
+        """What the examples start … stop add to the mean loss."""
+        x, labels = self._batches.take(start, stop)
+        return float(self._loss(self.module(x), labels).double().sum()) / self.examples
 
     def _halve_batch(self, tried: int, error: BaseException) -> None:
         if tried <= 1:
@@ -153,4 +140,4 @@ class Hessian:
                 f"The memory of {self._device} does not suffice for the second derivatives of one example; choose another "
                 "direction, or a device with more memory."
             ) from error
-        self._batch = tried // 2
+        self._batch = max(tried // 2, self._batch // 4)  # a short last batch may fail by chance

@@ -15,7 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from landscape_core.catalogue import check_companion, check_request
+from landscape_core.catalogue import check_companion, check_plane, check_request
+from landscape_core.catalogue.networks import symmetry_of
+from landscape_core.compute.alignment import align, permuted
 from landscape_core.compute.architectures import load
 from landscape_core.compute.curvature import Hessian
 from landscape_core.compute.datasets import Examples
@@ -86,7 +88,38 @@ def derive(
     def hessian(network: nn.Module, count: int) -> Hessian:
         return Hessian(request, network, examples, count, device, should_stop)
 
-    maker = _Maker(request, tensors, checkpoints, hessian)
+    return _derived(request, _Maker(request, tensors, checkpoints, hessian, should_stop), files)
+
+
+def project(
+    request: SurfaceRequest,
+    tensors: Mapping[str, np.ndarray],
+    files: DirectionArrays | None = None,
+    checkpoints: CheckpointReader | None = None,
+) -> DerivedDirections:
+    """Both directions of a plane, random ones too, and a run's places on it; nothing is measured.
+
+    Args:
+        request: Its data, loss and grid have no part in this.
+        tensors: The checkpoint's names and arrays, in the file's order.
+        files: What the direction file holds: `plane.x` takes its x, `plane.y` its y.
+        checkpoints: Reads the other checkpoints that the request names.
+
+    Raises:
+        InvalidRequest: The plane does not go with its checkpoints, or asks for the Hessian, which is of a loss.
+        DirectionsRejected: The direction file does not belong to the network.
+    """
+
+    def hessian(_network: nn.Module, _count: int) -> Hessian:
+        raise InvalidRequest("Eigenvectors of the Hessian need data; project on other directions.", field="plane")
+
+    check_plane(request.plane, request.checkpoint)
+    derived = _derived(request, _Maker(request, tensors, checkpoints, hessian), files)
+    x, y = directions_for(request, load(request.architecture, tensors), derived)
+    return DerivedDirections([t.numpy() for t in x], None if y is None else [t.numpy() for t in y], derived.about)
+
+
+def _derived(request: SurfaceRequest, maker: _Maker, files: DirectionArrays | None) -> DerivedDirections:
     made: dict[str, list[np.ndarray] | None] = {"x": None, "y": None}
     for axis, spec in request.plane.specs.items():
         if isinstance(spec, FileDirection):
@@ -107,6 +140,7 @@ class _Maker:
         tensors: The checkpoint's names and arrays, in the file's order.
         checkpoints: Reads the other checkpoints that the request names.
         hessian: Makes the Hessian of a network over so many examples.
+        should_stop: Asked before every step of what takes long.
     """
 
     def __init__(
@@ -115,39 +149,60 @@ class _Maker:
         tensors: Mapping[str, np.ndarray],
         checkpoints: CheckpointReader | None,
         hessian: Callable[[nn.Module, int], Hessian],
+        should_stop: Callable[[], bool] | None = None,
     ) -> None:
-        self._request, self._checkpoints, self._hessian = request, checkpoints, hessian
+        self._request, self._checkpoints, self._hessian, self._should_stop = request, checkpoints, hessian, should_stop
         self._shapes = {name: tuple(array.shape) for name, array in tensors.items()}
         self._how = request.plane.normalisation
         self._module = load(request.architecture, tensors)
+        self._hessians: dict[int, Hessian] = {}
         self._pairs: dict[tuple[int, bool], list[Eigenpair]] = {}
-        self._curvature: dict[str, float] = {}
+        self._facts: dict[str, float] = {}
 
     def make(self, spec: DirectionSpec, axis: str) -> list[np.ndarray] | None:
         """The arrays of a direction; None if it is random."""
         if isinstance(spec, TowardsDirection):
             other = self._network(spec.checkpoint)
+            if spec.aligned:
+                self._align(other, axis)
             return [tensor.numpy() for tensor in difference(self._module, other, self._how)]
         if isinstance(spec, PrincipalDirection):
             return self._run.principal(spec.index, f"plane.{axis}.index")
         if isinstance(spec, HessianDirection):
             hessian, pair = self._eigenvector(spec, f"plane.{axis}.index")
             facts = {"eigenvalue": pair.value, "residual": pair.residual, "hessian_examples": hessian.examples}
-            self._curvature |= {f"{axis}_{name}": value for name, value in facts.items()}
+            self._facts |= {f"{axis}_{name}": value for name, value in facts.items()}
             return hessian.direction(pair.vector)
         return None
 
     def about(self, derived: DerivedDirections) -> dict[str, Any]:
         """What the provenance says of the directions."""
-        about: dict[str, Any] = {"directions": self._curvature} if self._curvature else {}
+        about: dict[str, Any] = {"directions": self._facts} if self._facts else {}
         if self._request.plane.run:
             x, y = directions_for(self._request, self._module, derived)
             about["trajectory"] = {"checkpoints": self._run_ids, **self._run.seen_along(x, y)}
         return about
 
+    def _align(self, other: nn.Module, axis: str) -> None:
+        """Puts the other network's hidden units into the order that is nearest to θ*."""
+        symmetry = symmetry_of(self._request.architecture, self._shapes, f"plane.{axis}.aligned")
+        own, theirs = ({name: t.numpy() for name, t in net.state_dict().items()} for net in (self._module, other))
+        found = align(symmetry, own, theirs, self._should_stop, f"plane.{axis}.checkpoint")
+        moved = permuted(symmetry, theirs, found.orders)
+        other.load_state_dict({name: torch.from_numpy(array) for name, array in moved.items()})
+        facts = {
+            "unaligned_distance": found.distance_before,
+            "aligned_distance": found.distance,
+            "units": found.units,
+            "units_moved": found.moved,
+        }
+        self._facts |= {f"{axis}_{name}": value for name, value in facts.items()}
+
     def _eigenvector(self, spec: HessianDirection, field: str) -> tuple[Hessian, Eigenpair]:
         """What is asked for, with the Hessian that it is of."""
-        hessian = self._hessian(self._module, spec.examples)
+        if spec.examples not in self._hessians:  # both axes share one, where they are over the same examples
+            self._hessians[spec.examples] = self._hessian(self._module, spec.examples)
+        hessian = self._hessians[spec.examples]
         kin = [
             abs(other.index)
             for other in self._request.plane.specs.values()
@@ -168,7 +223,7 @@ class _Maker:
     def _run(self) -> Run:
         own, ids = self._request.checkpoint, self._run_ids
         networks = {checkpoint: self._module if checkpoint == own else self._network(checkpoint) for checkpoint in set(ids)}
-        return Run(self._module, [networks[checkpoint] for checkpoint in ids], self._how)
+        return Run.of(self._module, [networks[checkpoint] for checkpoint in ids], self._how)
 
     def _network(self, checkpoint: str) -> nn.Module:
         """The network with the parameters of another checkpoint."""

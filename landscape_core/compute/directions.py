@@ -14,9 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from landscape_core.compute.normalization import normalise
+from landscape_core.compute.normalization import normalise, transposed_groups
 from landscape_core.errors import DirectionsRejected, InvalidRequest
 from landscape_core.requests import DirectionSpec, FileDirection, Normalisation, RandomDirection, SurfaceRequest
+
+PARALLEL = 1e-6
+"""A direction of which less than this share is at right angles to another is the same line: float32 knows no better."""
 
 
 @runtime_checkable
@@ -40,6 +43,20 @@ def moved_tensors(module: nn.Module, normalisation: Normalisation) -> dict[str, 
     if normalisation.of == "weights":
         return dict(module.named_parameters())
     return {name: value for name, value in module.state_dict(keep_vars=True).items() if isinstance(value, Tensor)}
+
+
+def moving(tensors: Mapping[str, Tensor]) -> list[bool]:
+    """Which of the tensors a direction really moves: those of floating numbers, each once, under its first name.
+
+    Args:
+        tensors: From `moved_tensors`. Integer and bool buffers stay, and a tied weight moves along its first name's direction.
+    """
+    seen: set[int] = set()
+    found = []
+    for tensor in tensors.values():
+        found.append(tensor.is_floating_point() and id(tensor) not in seen)
+        seen.add(id(tensor))
+    return found
 
 
 def tensor_seed(seed: int, name: str) -> int:
@@ -73,7 +90,8 @@ def draw(
     """
     tensors = moved_tensors(module, normalisation)
     if isinstance(spec, RandomDirection):
-        return [_random(spec.seed, name, w.detach().to("cpu", torch.float32), normalisation) for name, w in tensors.items()]
+        groups = transposed_groups(module)
+        return [_random(spec.seed, name, w, normalisation, groups.get(name)) for name, w in tensors.items()]
     if arrays is None:
         what = "from a file" if isinstance(spec, FileDirection) else f"of the kind {spec.kind}"
         raise InvalidRequest(f"The request takes a direction {what}, but none was given.", field="plane")
@@ -81,9 +99,12 @@ def draw(
     return [torch.from_numpy(np.array(array, dtype=np.float32)) for array in arrays]
 
 
-def _random(seed: int, name: str, w: Tensor, normalisation: Normalisation) -> Tensor:
+def _random(seed: int, name: str, w: Tensor, normalisation: Normalisation, groups: int | None) -> Tensor:
+    if w.is_complex():  # a buffer, such as rotary frequencies, which does not move
+        return torch.zeros(w.shape)
     generator = torch.Generator().manual_seed(tensor_seed(seed, name))
-    return normalise(torch.randn(w.shape, generator=generator), w, normalisation)
+    exact = w.detach().to("cpu", torch.float64 if w.dtype == torch.float64 else torch.float32)
+    return normalise(torch.randn(w.shape, generator=generator), exact, normalisation, groups)
 
 
 def check_arrays(
@@ -132,13 +153,79 @@ def directions_for(
     """
     how = request.plane.normalisation
     x = draw(request.plane.x, module, how, None if arrays is None else arrays.x)
+    check_moves(request.plane.x, x, module, how, "x")
     if request.plane.y is None:
         return x, None
     if isinstance(request.plane.y, FileDirection) and arrays is not None and arrays.y is None:
         raise DirectionsRejected(
             "The direction file has an xdirection but no ydirection, so it gives a curve; give a file with both for a surface."
         )
-    return x, draw(request.plane.y, module, how, None if arrays is None else arrays.y)
+    y = draw(request.plane.y, module, how, None if arrays is None else arrays.y)
+    check_moves(request.plane.y, y, module, how, "y")
+    return x, orthogonalised(x, y, moving(moved_tensors(module, how))) if request.plane.orthogonal else y
+
+
+def check_moves(spec: DirectionSpec, direction: Sequence[Tensor], module: nn.Module, how: Normalisation, axis: str) -> None:
+    """Passes when a direction moves something.
+
+    Args:
+        spec: Its recipe; only random ones can come out empty unasked.
+        direction: What was drawn.
+        module: The network.
+        how: How it was scaled.
+        axis: x or y.
+
+    Raises:
+        InvalidRequest: It is zero everywhere, so that the surface would be flat for no reason of the loss.
+    """
+    tensors = moved_tensors(module, how)
+    if not isinstance(spec, RandomDirection) or any(
+        moves and bool(tensor.any()) for tensor, moves in zip(direction, moving(tensors), strict=True)
+    ):
+        return
+    reason = "every weight that it is scaled to is zero; choose the norm none"
+    if how.ignore == "biasbn" and all(tensor.dim() <= 1 for tensor in tensors.values()):
+        reason = "all tensors have at most one dimension, which ignore biasbn leaves where they are; choose ignore none"
+    raise InvalidRequest(f"Direction {axis} moves nothing: {reason}.", field="plane.normalisation")
+
+
+def orthogonalised(x: Sequence[Tensor], y: Sequence[Tensor], moves: Sequence[bool]) -> list[Tensor]:
+    """η − (⟨δ, η⟩ / ⟨δ, δ⟩) δ: the second direction without its component along the first (Gram-Schmidt).
+
+    The products are float64, over all tensors that move together; each tensor keeps its type. Filters of the result do not
+    have the network's norms any more, but ‖η_i − c δ_i‖ with the c above, which is about the cosine of the two directions.
+
+    Args:
+        x: δ, one tensor for each moved tensor.
+        y: η likewise.
+        moves: From `moving`; what does not move has no part in it.
+
+    Raises:
+        InvalidRequest: They are parallel as far as float32 can tell, one has no length, or a value is not finite.
+
+    Example:
+        >>> orthogonalised([torch.tensor([2.0, 0.0])], [torch.tensor([3.0, 4.0])], [True])
+        [tensor([0., 4.])]
+    """
+    pairs = [(a.double(), b.double()) for a, b, chosen in zip(x, y, moves, strict=True) if chosen]
+    xx = sum(float((a * a).sum()) for a, _ in pairs)
+    xy = sum(float((a * b).sum()) for a, b in pairs)
+    yy = sum(float((b * b).sum()) for _, b in pairs)
+    if not np.isfinite([xx, xy, yy]).all():
+        raise InvalidRequest(
+            "The directions hold values that are not finite, so they cannot be made orthogonal; leave out orthogonal.",
+            field="plane.orthogonal",
+        )
+    share = xy / xx if xx else 0.0
+    rest = sum(float((b - share * a).square().sum()) for a, b in pairs) if xx else 0.0
+    if rest <= PARALLEL**2 * yy:
+        raise InvalidRequest(
+            "The directions are parallel, or one has no length, so that nothing of the second is left at right angles to the "
+            "first; give another for y.",
+            field="plane.orthogonal",
+        )
+    taken = (b - share * a for a, b in pairs)
+    return [next(taken).to(b.dtype) if chosen else b for b, chosen in zip(y, moves, strict=True)]
 
 
 def unit_direction(parts: Sequence[np.ndarray], like: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -1,9 +1,8 @@
 """Measuring a network over a plane: tallies per cell, from one fixed way of cutting batches.
 
 What a cell's tally holds depends on the request, the cell and the range of examples alone: batches are cut from `start` in
-one size per network and size of image (64 to 256 examples channels-last for convolutional networks, the more the smaller they
-are, 1,024 for MLPs: measured fastest on CPUs), losses are float32 per example (never TF32), and sums are float64. Only where
-memory runs out is the batch halved.
+one size per network and size of example (`batch_sizes`), losses are float32 per example (never TF32), and sums are float64.
+Only where memory runs out is the batch halved.
 """
 
 from __future__ import annotations
@@ -13,27 +12,27 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from landscape_core.catalogue import check_data, check_request, macs_per_example
-from landscape_core.compute.architectures import Perceptron, load
+from landscape_core.catalogue import check_data, check_request
+from landscape_core.compute.architectures import load
+from landscape_core.compute.batch_sizes import first_batch, sequences
 from landscape_core.compute.datasets import Batches, Examples
 from landscape_core.compute.devices import compute_exactly, is_out_of_memory
-from landscape_core.compute.directions import DirectionArrays, directions_for, moved_tensors
-from landscape_core.compute.first_layer import FirstLayer
+from landscape_core.compute.directions import DirectionArrays, directions_for, moved_tensors, moving
 from landscape_core.compute.losses import classified_rightly, float64_sums, per_example
-from landscape_core.compute.planes import Plane
+from landscape_core.compute.metrics import counts_of
+from landscape_core.compute.moved_network import MovedNetwork
 from landscape_core.compute.provenance import about_directions, made_with
 from landscape_core.errors import Cancelled, InvalidRequest, OutOfMemory
 from landscape_core.estimate import chunk_bounds
-from landscape_core.requests import SurfaceRequest
+from landscape_core.requests import Grid, SurfaceRequest
 from landscape_core.results import Tally
 
-CONVOLUTION_BATCH, SMALL_BATCH = 64, 256
-PERCEPTRON_BATCH = 1024
-SMALL_MACS = 1 << 25
-"""Convolutional networks of fewer multiply-accumulates per example get larger batches: their cost is in the calls."""
+_Counts = dict[str, Int[Tensor, "*_cells"]]
+_Measured = Callable[[int, int], tuple[Tensor, Tensor, _Counts]]
+"""Gives the loss of each example start … stop, whether it was classified rightly, and what else is counted of them."""
 
 
 class Evaluator:
@@ -69,21 +68,16 @@ class Evaluator:
         _check(request, tensors, examples, own)
         compute_exactly(threads)
         self.request, self._facts, self._device = request, examples.facts, torch.device(device)
-        module = load(request.architecture, tensors) if own is None else own
+        module, ours = load(request.architecture, tensors) if own is None else own, own is None
         x, y = directions_for(request, module, direction_arrays)
-        self._floating = [t.is_floating_point() for t in moved_tensors(module, request.plane.normalisation).values()]
+        self._moving = moving(moved_tensors(module, request.plane.normalisation))
         self._about = dict(about or {})
         self._x, self._y = [tensor.numpy() for tensor in x], None if y is None else [tensor.numpy() for tensor in y]
-        convolutional, ours = any(p.dim() == 4 for p in module.parameters()), own is None
-        macs = _macs(request, tensors, examples) if ours else SMALL_MACS
-        self._loss, self._batch = per_example(request.loss), _batch_size(macs) if convolutional else PERCEPTRON_BATCH
+        self._loss, self._batch = per_example(request.loss), first_batch(request, tensors, examples, module, ours=ours)
         try:
-            flat = ours and not convolutional
+            flat = ours and not examples.facts.holds_tokens and not any(p.dim() == 4 for p in module.parameters())
             self._batches = Batches(examples, request.data, self._device, flat=flat, channels_last=ours)
-            module.to(self._device)
-            self._first = self._first_layer(module, [x] if y is None else [x, y]) if ours else None
-            fixed = () if self._first is None else self._first.names
-            self._plane = Plane(module, x, y, request.plane.normalisation, self._device if ours else None, fixed)
+            self._network = MovedNetwork(request, module.to(self._device), x, y, self._batches, self._device, ours=ours)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -93,13 +87,17 @@ class Evaluator:
             ) from error
         if own is not None:
             self._check_outputs()
-        self._alphas = request.grid.x.coordinates
-        self._betas = np.zeros(1) if request.grid.y is None else request.grid.y.coordinates
+        self._alphas, self._betas = _coordinates(request.grid)
 
     @property
     def examples(self) -> int:
         """How many examples the request's slice has."""
         return len(self._batches)
+
+    @property
+    def decisions(self) -> int:
+        """How many decisions of each example `Tally.correct` counts: 1, or the tokens of a sequence."""
+        return self._facts.decisions
 
     def directions(self) -> tuple[list[np.ndarray], list[np.ndarray] | None]:
         """The directions (δ, η), one float32 array for each moved tensor; η is None for a curve."""
@@ -129,17 +127,16 @@ class Evaluator:
             Cancelled: `should_stop` said so.
             OutOfMemory: The device's memory does not suffice for one example.
         """
-        n = len(cells)
-        sums, squares, correct = np.zeros(n), np.zeros(n), np.zeros(n, np.int64)
+        seen = []
         for index, (row, column) in enumerate(cells):
-            place = (float(self._alphas[column]), float(self._betas[row]))
-            sums[index], squares[index], correct[index] = self._sums_at(place, start, stop, should_stop)
+            self._move_to((float(self._alphas[column]), float(self._betas[row])), should_stop)
+            seen.append(self._tally(self._measured, start, stop, should_stop))
             if progress is not None:
-                progress((index + 1) / n)
-        return Tally(np.full(n, stop - start, np.int64), sums, squares, correct)
+                progress((index + 1) / len(cells))
+        return Tally.joined(seen)
 
     def own_loss(self, should_stop: Callable[[], bool] | None = None) -> Tally:
-        """What the checkpoint itself gives over the whole slice: a tally of shape (1,).
+        """What the checkpoint itself gives over the whole slice, with its own statistics: a tally of shape (1,).
 
         Args:
             should_stop: Asked before every batch.
@@ -148,11 +145,45 @@ class Evaluator:
             Cancelled: `should_stop` said so.
             OutOfMemory: The device's memory does not suffice for one example.
         """
-        total = Tally.zeros(1)
-        for start, stop in chunk_bounds(self.examples):
-            losses, squares, correct = self._sums_at((0.0, 0.0), start, stop, should_stop)
-            total += Tally(np.array([stop - start]), np.array([losses]), np.array([squares]), np.array([correct]))
-        return total
+        self._network.stand_at_origin()
+        return self._over_all(self._measured, should_stop)
+
+    def loss_at(self, place: tuple[float, float], should_stop: Callable[[], bool] | None = None) -> Tally:
+        """What the plane gives over the whole slice at any place, on the grid or not: a tally of shape (1,).
+
+        Args:
+            place: (α, β) in grid units; β is 0 for a curve.
+            should_stop: Asked before every batch.
+
+        Raises:
+            Cancelled: `should_stop` said so.
+            OutOfMemory: The device's memory does not suffice for one example.
+        """
+        self._move_to(place, should_stop)
+        return self._over_all(self._measured, should_stop)
+
+    def loss_of(self, module: nn.Module, should_stop: Callable[[], bool] | None = None) -> Tally:
+        """What another network of the same kind gives over the whole slice: a tally of shape (1,).
+
+        Args:
+            module: From `load`; it is moved to the device.
+            should_stop: Asked before every batch.
+
+        Raises:
+            Cancelled: `should_stop` said so.
+            OutOfMemory: The device's memory does not suffice for one example.
+        """
+        module.to(self._device)
+        if any(parameter.dim() == 4 for parameter in module.parameters()):
+            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+        @torch.inference_mode()
+        def measured(start: int, stop: int) -> tuple[Tensor, Tensor, _Counts]:
+            x, labels = self._batches.take(start, stop)
+            outputs = module(x)
+            return self._loss(outputs, labels), classified_rightly(outputs, labels), {}
+
+        return self._over_all(measured, should_stop)
 
     def provenance(self) -> dict[str, Any]:
         """How this evaluator measures: versions, device, data, directions. JSON-able."""
@@ -161,31 +192,36 @@ class Evaluator:
             "batch": self._batch,
             "dataset": self._facts.title,
             "data_sha256": self._batches.sha256(),
+            **({"batch_norm_examples": count} if (count := self._network.statistics_examples) else {}),
             **self._about,
-            "directions": about_directions(self._x, self._y, self._floating) | self._about.get("directions", {}),
+            "directions": about_directions(self._x, self._y, self._moving) | self._about.get("directions", {}),
         }
 
     def _wanted(self, examples: Examples) -> int:
         return len(examples.y) if self.request.data.examples is None else self.request.data.examples
 
-    def _first_layer(self, module: nn.Module, directions: list[list[Tensor]]) -> FirstLayer | None:
-        if isinstance(module, Perceptron) and FirstLayer.fits(module, len(directions), self.examples):
-            return FirstLayer(module, directions, self._batches)
-        return None
+    def _move_to(self, place: tuple[float, float], should_stop: Callable[[], bool] | None) -> None:
+        if should_stop is not None and should_stop():
+            raise Cancelled("The computation was cancelled.")
+        self._network.move_to(place)
 
-    def _sums_at(
-        self, place: tuple[float, float], start: int, stop: int, should_stop: Callable[[], bool] | None
-    ) -> tuple[float, float, int]:
-        """Σ loss, Σ loss², how many right: of the examples start … stop, at the place (α, β)."""
-        self._plane.move_to(*place)
-        losses, right = [], []
+    def _over_all(self, measured: _Measured, should_stop: Callable[[], bool] | None) -> Tally:
+        """The tally, of shape (1,), of all examples, added in chunks as at every cell."""
+        total = Tally.zeros(1)
+        for start, stop in chunk_bounds(self.examples):
+            total += self._tally(measured, start, stop, should_stop)
+        return total
+
+    def _tally(self, measured: _Measured, start: int, stop: int, should_stop: Callable[[], bool] | None) -> Tally:
+        """What the examples start … stop give where the network stands, batch by batch: a tally of shape (1,)."""
+        losses, right, counted = [], [], []
         position = start
         while position < stop:
             if should_stop is not None and should_stop():
                 raise Cancelled("The computation was cancelled.")
             end = min(position + self._batch, stop)
             try:
-                loss, correct = self._measured(place, position, end)
+                loss, correct, counts = measured(position, end)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -193,32 +229,41 @@ class Evaluator:
                 continue
             losses.append(loss)
             right.append(correct)
+            counted.append(counts)
             position = end
-        return *float64_sums(losses), int(torch.cat(right).sum())
+        loss_sum, loss_sq = float64_sums(losses)
+        return Tally(
+            np.array([stop - start]),
+            np.array([loss_sum]),
+            np.array([loss_sq]),
+            np.array([int(torch.cat(right).sum())]),
+            {name: torch.stack([counts[name] for counts in counted]).sum(dim=0).cpu().numpy() for name in counted[0]},
+        )
 
     @torch.inference_mode()
-    def _measured(self, place: tuple[float, float], start: int, stop: int) -> tuple[Float[Tensor, " n"], Bool[Tensor, " n"]]:
-        """The loss of each example, and whether it was classified rightly."""
+    def _measured(self, start: int, stop: int) -> tuple[Float[Tensor, " n"], Bool[Tensor, "*places"], _Counts]:
+        """Of where the network stands: losses, whether each example (or token) was classified rightly, and further counts."""
         x, labels = self._batches.take(start, stop)
-        module = self._plane.module
-        if self._first is not None and isinstance(module, Perceptron):
-            outputs = module.after_first(self._first.at(*place, start, stop))
-        else:
-            outputs = module(x)
-        return self._loss(outputs, labels), classified_rightly(outputs, labels)
+        outputs = self._network.outputs(x, start, stop)
+        right = classified_rightly(outputs, labels)
+        counts = counts_of(self.request.metrics, self._facts.classes, outputs, labels, right)
+        return self._loss(outputs, labels), right, counts
 
     @torch.inference_mode()
     def _check_outputs(self) -> None:
-        """Passes when the network gives one row of classes for each example."""
-        x, _ = self._batches.take(0, min(2, self.examples))
-        outputs, least = self._plane.module(x), self._facts.classes
+        """Passes when the network gives one row of classes for each example, or for each token of it."""
+        x, labels = self._batches.take(0, min(2, self.examples))
+        outputs, least = self._network.module(x), self._facts.classes
         found = tuple(outputs.shape) if isinstance(outputs, Tensor) else f"something of type {type(outputs).__name__}"
-        if not isinstance(outputs, Tensor) or outputs.dim() != 2 or len(outputs) != len(x) or outputs.shape[1] < least:
+        if not isinstance(outputs, Tensor) or outputs.shape[:-1] != labels.shape or outputs.shape[-1] < least:
+            rows = ", ".join(str(length) for length in labels.shape)
             raise InvalidRequest(
-                f"{self.request.architecture.name} should give outputs of shape ({len(x)}, {least} or more) for inputs "
+                f"{self.request.architecture.name} should give outputs of shape ({rows}, {least} or more) for inputs "
                 f"of shape {tuple(x.shape)}, but gave {found}.",
                 field="architecture",
             )
+        if self._facts.holds_tokens:
+            self._batch = sequences(self._facts.shape[0], outputs.shape[-1])
 
     def _halve_batch(self, tried: int, error: BaseException) -> None:
         if tried <= 1:
@@ -226,19 +271,13 @@ class Evaluator:
                 f"The memory of {self._device} does not suffice for one example of {self._facts.shape} through "
                 f"{self.request.architecture} ({sum(a.size for a in self._x):,} parameters); use a device with more memory."
             ) from error
-        if self._first is not None:
-            self._first.forget()
+        self._network.forget()
         self._batch = max(tried // 2, self._batch // 4)  # a short last batch may fail by chance
 
 
-def _batch_size(macs: int) -> int:
-    """Of a convolutional network: 64 examples, twice as many for each halving of its work below `SMALL_MACS`, at most 256."""
-    return min(SMALL_BATCH, CONVOLUTION_BATCH << max(0, (SMALL_MACS // max(1, macs)).bit_length() - 1))
-
-
-def _macs(request: SurfaceRequest, tensors: Mapping[str, np.ndarray], examples: Examples) -> int:
-    shapes = {name: tuple(array.shape) for name, array in tensors.items()}
-    return macs_per_example(request.architecture, shapes, examples.facts.shape)
+def _coordinates(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """Of the columns and of the rows; a curve has the row 0."""
+    return grid.x.coordinates, np.zeros(1) if grid.y is None else grid.y.coordinates
 
 
 def _check(request: SurfaceRequest, tensors: Mapping[str, np.ndarray], examples: Examples, own: nn.Module | None) -> None:

@@ -3,6 +3,9 @@
 Before its activation, the first layer is affine in its parameters: (W + α δ + β η) x = W x + α δ x + β η x. The three
 products are made once for each batch and combined at each cell, which leaves a small part of the work: an MLP 784-128-10
 has 99 % of its multiply-accumulates in its first layer.
+
+The sum differs from the plain product of the moved weights by rounding, which can turn the decision for an image on the
+boundary between two classes. Where a batch holds such an image, its outputs come from the plain product (`directly`).
 """
 
 from __future__ import annotations
@@ -12,13 +15,16 @@ from collections.abc import Sequence
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional
 
 from landscape_core.compute.architectures import Perceptron
+from landscape_core.compute.architectures.mlp import affine
 from landscape_core.compute.datasets import Batches
 
 FIRST_LAYER_BYTES = 512 << 20
 """Most bytes of stored products; beyond, the layer is computed at every cell like any other."""
+
+UNDECIDED = 1e-5
+"""Two largest outputs that differ by less than this share of the larger one are on the boundary; rounding reaches a tenth."""
 
 
 class FirstLayer:
@@ -44,18 +50,35 @@ class FirstLayer:
         """Whether the products of this many examples stay within `FIRST_LAYER_BYTES`."""
         return 4 * examples * module.first.out_features * (1 + directions) <= FIRST_LAYER_BYTES
 
-    def at(self, alpha: float, beta: float, start: int, stop: int) -> Float[Tensor, "n hidden"]:
-        """(W + α δ + β η) x + bias for the examples start … stop. Not to be changed in place."""
+    def at(self, alpha: float, beta: float, start: int, stop: int) -> Float[Tensor, "hidden n"]:
+        """(W + α δ + β η) x + bias for the examples start … stop, from the stored products. Not to be changed in place."""
         key = (start, stop)
         if key not in self._products:
             x, _ = self._batches.take(start, stop)
-            self._products[key] = [functional.linear(x, *affine) for affine in self._affine]
+            self._products[key] = [affine(weight, bias[0] if bias else None, x.T) for weight, *bias in self._affine]
         own, *moved = self._products[key]
         for product, coordinate in zip(moved, (alpha, beta), strict=False):
             if coordinate != 0.0:
                 own = torch.add(own, product, alpha=coordinate)
         return own
 
+    def directly(self, alpha: float, beta: float, start: int, stop: int) -> Float[Tensor, "hidden n"]:
+        """The same as the product of the moved weights, in the original's order: αδ + βη first, then the sum."""
+        own, *moved = self._affine
+        steps = [[c * tensor for tensor in d] for d, c in zip(moved, (alpha, beta), strict=False) if c != 0.0]
+        added = [sum(parts[1:], parts[0]) for parts in zip(*steps, strict=True)]
+        weight, *bias = [p + step for p, step in zip(own, added, strict=True)] if steps else own
+        x, _ = self._batches.take(start, stop)
+        return affine(weight, bias[0] if bias else None, x.T)
+
     def forget(self) -> None:
         """Drops the stored products, to free their memory."""
         self._products.clear()
+
+
+def undecided(outputs: Float[Tensor, "n classes"]) -> bool:
+    """Whether an example's two largest outputs differ by no more than rounding may."""
+    if outputs.shape[1] < 2:
+        return False
+    largest = outputs.topk(2, dim=1).values
+    return bool((largest[:, 0] - largest[:, 1] <= UNDECIDED * largest[:, 0].abs()).any())

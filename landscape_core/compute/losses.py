@@ -1,4 +1,9 @@
-"""The loss of each example, not their mean: a mean and its standard error follow from Σ loss and Σ loss²."""
+"""The loss of each example, not their mean: a mean and its standard error follow from Σ loss and Σ loss².
+
+Of a language model an example is a sequence: its loss is the mean over its tokens, each against the one that follows. All
+sequences of a data set are of one length, so that the mean over sequences is the mean over tokens, and exp of the mean
+cross-entropy is the perplexity.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +17,7 @@ from torch.nn import functional
 
 from landscape_core.requests import Loss
 
-PerExample = Callable[[Float[Tensor, "n classes"], Int[Tensor, " n"]], Float[Tensor, " n"]]
+PerExample = Callable[[Float[Tensor, "*places classes"], Int[Tensor, "*places"]], Float[Tensor, " n"]]
 
 
 def _cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
@@ -55,12 +60,23 @@ def per_example(loss: Loss) -> PerExample:
         "multi_margin": _multi_margin,
         "nll": _nll,
     }
-    return functions[loss]
+    return _over_tokens(functions[loss])
 
 
-def classified_rightly(outputs: Float[Tensor, "n classes"], labels: Int[Tensor, " n"]) -> Bool[Tensor, " n"]:
-    """Whether the largest output is that of the label; an output that is NaN is never right."""
-    best, predicted = outputs.max(dim=1)
+def _over_tokens(each: PerExample) -> PerExample:
+    """The same function for outputs (n, classes), and for (n, tokens, classes) its mean over the tokens."""
+
+    def loss(outputs: Tensor, labels: Tensor) -> Tensor:
+        if labels.dim() == 1:
+            return each(outputs, labels)
+        return each(outputs.flatten(0, 1), labels.flatten()).view(labels.shape).mean(dim=1)
+
+    return loss
+
+
+def classified_rightly(outputs: Float[Tensor, "*places classes"], labels: Int[Tensor, "*places"]) -> Bool[Tensor, "*places"]:
+    """Whether the largest output is that of the label, of each token if there are any; one that is NaN is never right."""
+    best, predicted = outputs.max(dim=-1)
     return (predicted == labels) & ~best.isnan()
 
 
@@ -77,7 +93,7 @@ def twice_differentiable(loss: Loss) -> PerExample:
     Args:
         loss: One of the losses that a request can name.
     """
-    return _multi_margin_in_steps if loss == "multi_margin" else per_example(loss)
+    return _over_tokens(_multi_margin_in_steps) if loss == "multi_margin" else per_example(loss)
 
 
 def _multi_margin_in_steps(outputs: Tensor, labels: Tensor) -> Tensor:

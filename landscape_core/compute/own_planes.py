@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from landscape_core.catalogue import check_plane
-from landscape_core.compute.directions import check_arrays, draw, moved_tensors
+from landscape_core.compute.directions import check_arrays, check_moves, draw, moved_tensors, moving, orthogonalised
 from landscape_core.compute.provenance import about_directions
 from landscape_core.errors import InvalidRequest
 from landscape_core.notation import parse_grid
@@ -37,7 +37,7 @@ class OwnPlane:
         x: δ, one tensor for each of `moved_tensors`.
         y: η likewise; None for a curve.
         grid: Where it is measured.
-        floating: Which of the moved tensors are of floating numbers.
+        moves: Which of the tensors really move (`directions.moving`).
     """
 
     spec: PlaneSpec | None
@@ -45,7 +45,7 @@ class OwnPlane:
     x: list[Tensor]
     y: list[Tensor] | None
     grid: Grid
-    floating: list[bool]
+    moves: list[bool]
 
     def provenance(self) -> dict[str, Any]:
         """Plane, grid and directions, so that the surface can be computed again. JSON-able."""
@@ -54,7 +54,7 @@ class OwnPlane:
         return {
             "plane": given if self.spec is None else self.spec.model_dump(mode="json"),
             "grid": self.grid.model_dump(mode="json"),
-            "directions": about_directions(x or [], y, self.floating),
+            "directions": about_directions(x or [], y, self.moves),
         }
 
 
@@ -85,8 +85,7 @@ def asked_plane(plane: Any, grid: Any, module: nn.Module) -> OwnPlane:
     if (wanted.y is None) != (y is None):
         has, needs = ("one axis", "two directions") if wanted.y is None else ("two axes", "one direction")
         raise InvalidRequest(f"The grid has {has} but the plane {needs}; give as many axes as directions.", field="grid")
-    floating = [tensor.is_floating_point() for tensor in moved_tensors(module, how).values()]
-    return OwnPlane(spec, how, x, y, wanted, floating)
+    return OwnPlane(spec, how, x, y, wanted, moving(moved_tensors(module, how)))
 
 
 def _read(kind: type[_M], value: Any, name: str) -> _M:
@@ -115,8 +114,14 @@ def _drawn(spec: PlaneSpec, module: nn.Module) -> tuple[list[Tensor], list[Tenso
                 "give other directions as tensors: plane=(x, y), each a list in the order of model.parameters().",
                 field=f"plane.{name}",
             )
-    x = draw(spec.x, module, spec.normalisation)
-    return x, None if spec.y is None else draw(spec.y, module, spec.normalisation)
+    how = spec.normalisation
+    x = draw(spec.x, module, how)
+    check_moves(spec.x, x, module, how, "x")
+    if spec.y is None:
+        return x, None
+    y = draw(spec.y, module, how)
+    check_moves(spec.y, y, module, how, "y")
+    return x, orthogonalised(x, y, moving(moved_tensors(module, how))) if spec.orthogonal else y
 
 
 def _explicit(plane: Any, module: nn.Module) -> tuple[list[Tensor], list[Tensor] | None]:

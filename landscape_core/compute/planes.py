@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 import torch
 from torch import Tensor, nn
 
-from landscape_core.compute.directions import moved_tensors
+from landscape_core.compute.directions import moved_tensors, moving
 from landscape_core.requests import Normalisation
 
 
@@ -51,10 +51,9 @@ class Plane:
         self.module = module if device is None else module.to(device)
         if device is not None and any(p.dim() == 4 for p in module.parameters()):
             self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        tensors = list(moved_tensors(module, normalisation).items())
-        first = {id(tensor): index for index, (_, tensor) in reversed(list(enumerate(tensors)))}
-        floating = [i for i, (name, tensor) in enumerate(tensors) if tensor.is_floating_point() and name not in fixed]
-        floating = [index for index in floating if first[id(tensors[index][1])] == index]
+        named = moved_tensors(module, normalisation)
+        tensors, moves = list(named.items()), moving(named)
+        floating = [index for index, (name, _) in enumerate(tensors) if moves[index] and name not in fixed]
         self._moved = [tensors[index][1].data for index in floating]
         self._origin = [tensor.clone() for tensor in self._moved]
         self._x = [_like(x[index], tensors[index][1].data) for index in floating]

@@ -50,7 +50,7 @@ def reference_surface(
                 if tensor.is_floating_point():
                     tensor.copy_(origin[index] + alpha * x[index] + (0 if y is None else beta * y[index]))
             with torch.inference_mode():
-                outputs = module(images.double())
+                outputs = module(images.double() if images.is_floating_point() else images)
             loss[row, column] = per_example(request.loss)(outputs, labels).mean()
-            accuracy[row, column] = 100 * (outputs.argmax(dim=1) == labels).double().mean()
+            accuracy[row, column] = 100 * (outputs.argmax(dim=-1) == labels).double().mean()
     return loss, accuracy

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
+from jaxtyping import Bool
 from torch import nn
 
+from landscape_core.compute.architectures import load
 from landscape_core.compute.datasets import Examples
 from landscape_core.compute.derivation import CheckpointReader, derive
 from landscape_core.compute.directions import DirectionArrays
 from landscape_core.compute.evaluation import Evaluator
-from landscape_core.compute.provenance import own_values
+from landscape_core.compute.plane_curvature import PASSES, PlaneCurvature
+from landscape_core.compute.provenance import own_values_of
+from landscape_core.compute.run_losses import with_losses
 from landscape_core.estimate import chunk_bounds, surface_from_tally
 from landscape_core.requests import SurfaceRequest
 from landscape_core.results import Surface, Tally
+from landscape_core.resuming import HalfDone
 
 
 def compute_surface(
@@ -30,6 +37,7 @@ def compute_surface(
     should_stop: Callable[[], bool] | None = None,
     own: nn.Module | None = None,
     checkpoints: CheckpointReader | None = None,
+    resume: HalfDone | None = None,
 ) -> Surface:
     """The surface that a request asks for, on all its examples at every cell.
 
@@ -47,34 +55,103 @@ def compute_surface(
         should_stop: Asked before every batch.
         own: The network itself, from `load_own`, where the request's architecture is not catalogued.
         checkpoints: Reads the other checkpoints that the request names, by their ids.
+        resume: A half-done surface: its cells are kept bit for bit, and only those that are not there are computed. Where it
+            does not hold its request, some of its cells are measured again first.
 
     Raises:
-        InvalidRequest: The request does not go with the checkpoint, the data set, or another checkpoint that it names.
+        InvalidRequest: The request does not go with the checkpoint, the data set, another checkpoint that it names, or the
+            half-done surface.
         DirectionsRejected: The direction file does not belong to the network.
         OutOfMemory: The device's memory does not suffice.
         Cancelled: `should_stop` said so.
     """
     began, started = datetime.now(UTC), time.monotonic()
-    about = {}
+    about: dict[str, Any] = {}
     if request.plane.is_derived:
         derived = derive(request, tensors, examples, direction_arrays, checkpoints, device or "cpu", threads, should_stop)
         direction_arrays, about = derived, derived.about
     evaluator = Evaluator(request, tensors, examples, direction_arrays, device or "cpu", threads, own, about)
-    rows, columns = request.grid.shape
-    cells = [(row, column) for row in range(rows) for column in range(columns)]
+    kept = _kept(resume, request, evaluator.examples)
+    checked = [] if resume is None else _checked(resume, kept, evaluator, should_stop)
+    tallied = _tallied_share(request, evaluator.examples)
+    grid = _tally(evaluator, ~kept, _share_of(progress, 0.0, tallied), should_stop)
+    centre = evaluator.own_loss(should_stop)
+    measure = None if request.curvature is None else _curvature(request, tensors, examples, evaluator, device, should_stop, own)
+    quantities = {} if measure is None else measure.everywhere(_share_of(progress, tallied, 1.0))
+    provenance = {
+        **evaluator.provenance(),
+        **({} if measure is None else {"curvature": measure.provenance()}),
+        **own_values_of(centre, evaluator.decisions),
+        "started": began.isoformat(timespec="seconds"),
+    }
+    if "trajectory" in about:
+        provenance["trajectory"] = with_losses(about["trajectory"], evaluator, checkpoints, should_stop)
+    provenance["seconds"] = round(time.monotonic() - started, 3)
+    surface = surface_from_tally(request, grid, provenance, evaluator.decisions)
+    if resume is not None:
+        surface = resume.completed(surface, kept, checked)
+    return replace(surface, quantities=surface.quantities | quantities)
+
+
+def _curvature(
+    request: SurfaceRequest,
+    tensors: Mapping[str, np.ndarray],
+    examples: Examples,
+    evaluator: Evaluator,
+    device: str | None,
+    should_stop: Callable[[], bool] | None,
+    own: nn.Module | None,
+) -> PlaneCurvature:
+    """What measures the Hessian's extreme eigenvalues at the cells."""
+    module = load(request.architecture, tensors) if own is None else own
+    directions = evaluator.directions()
+    return PlaneCurvature(request, module, examples, directions, device or "cpu", should_stop, own=own is not None)
+
+
+def _kept(resume: HalfDone | None, request: SurfaceRequest, examples: int) -> Bool[np.ndarray, "rows nx"]:
+    """Which cells are there already."""
+    if resume is None:
+        return np.zeros(request.grid.shape, bool)
+    resume.check_grid(request.grid)
+    resume.check_request(request)
+    return resume.kept(examples)
+
+
+def _checked(
+    resume: HalfDone, kept: np.ndarray, evaluator: Evaluator, should_stop: Callable[[], bool] | None
+) -> list[dict[str, Any]]:
+    """What is said of the cells that were measured again, all of which agree."""
+    found = []
+    for cell in resume.sample(kept):
+        total = Tally.zeros(1)
+        for start, stop in chunk_bounds(evaluator.examples):
+            total += evaluator.tally([cell], start, stop, should_stop)
+        found.append(resume.check_measured(cell, float(total.loss_sum[0] / total.examples[0])))
+    return found
+
+
+def _tally(
+    evaluator: Evaluator,
+    wanted: Bool[np.ndarray, "rows nx"],
+    progress: Callable[[float], None] | None,
+    should_stop: Callable[[], bool] | None,
+) -> Tally:
+    """The tally of the wanted cells over all examples, of the grid's shape; the other cells have seen none."""
+    cells = [(int(row), int(column)) for row, column in np.argwhere(wanted)]
     total = Tally.zeros(len(cells))
     for start, stop in chunk_bounds(evaluator.examples):
         step = _share_of(progress, start / evaluator.examples, stop / evaluator.examples)
         total += evaluator.tally(cells, start, stop, should_stop, step)
-    centre = evaluator.own_loss(should_stop)
-    provenance = {
-        **evaluator.provenance(),
-        **own_values(centre.loss_sum[0] / centre.examples[0], 100.0 * int(centre.correct[0]) / int(centre.examples[0])),
-        "started": began.isoformat(timespec="seconds"),
-        "seconds": round(time.monotonic() - started, 3),
-    }
-    grid = Tally(*(part.reshape(rows, columns) for part in (total.examples, total.loss_sum, total.loss_sq, total.correct)))
-    return surface_from_tally(request, grid, provenance)
+    grid = Tally.zeros(*wanted.shape)
+    rows, columns = np.nonzero(wanted)
+    grid.put(rows, columns, total)
+    return grid
+
+
+def _tallied_share(request: SurfaceRequest, examples: int) -> float:
+    """The share of the work that the losses are, where eigenvalues are measured too."""
+    more = 0 if request.curvature is None else PASSES * min(request.curvature.examples, examples)
+    return examples / (examples + more)
 
 
 def _share_of(progress: Callable[[float], None] | None, start: float, stop: float) -> Callable[[float], None] | None:

@@ -27,18 +27,31 @@ class Run:
     Batch norm's counters have no part in it: they differ by thousands, and nothing is moved by them.
 
     Args:
-        module: The network at θ*, on the CPU.
-        checkpoints: The network at each θ_k, in the run's order; θ* itself may be among them.
-        normalisation: Which tensors move. With `ignore="biasbn"` the variance is that of tensors of two dimensions and more.
+        origin: The tensors of θ* that move, in the directions' order.
+        places: Those of each θ_k, in the run's order; θ* itself may be among them.
+        normalisation: With `ignore="biasbn"` the variance is that of tensors of two dimensions and more.
     """
 
-    def __init__(self, module: nn.Module, checkpoints: Sequence[nn.Module], normalisation: Normalisation) -> None:
-        names = list(moved_tensors(module, normalisation))
-        self._origin = _arrays(module, normalisation, names)
-        self._places = [_arrays(checkpoint, normalisation, names) for checkpoint in checkpoints]
+    def __init__(
+        self, origin: Sequence[np.ndarray], places: Sequence[Sequence[np.ndarray]], normalisation: Normalisation
+    ) -> None:
+        self._origin, self._places = list(origin), [list(place) for place in places]
         self._floating = [index for index, array in enumerate(self._origin) if array.dtype.kind == "f"]
         least = 0 if normalisation.ignore == "none" else 2
         self._varying = [index for index in self._floating if self._origin[index].ndim >= least]
+
+    @classmethod
+    def of(cls, module: nn.Module, checkpoints: Sequence[nn.Module], normalisation: Normalisation) -> Run:
+        """The run of networks.
+
+        Args:
+            module: The network at θ*, on the CPU.
+            checkpoints: The network at each θ_k, in the run's order.
+            normalisation: Which tensors move, and which the variance is of.
+        """
+        names = list(moved_tensors(module, normalisation))
+        places = [_arrays(checkpoint, normalisation, names) for checkpoint in checkpoints]
+        return cls(_arrays(module, normalisation, names), places, normalisation)
 
     def principal(self, index: int, field: str) -> list[np.ndarray]:
         """The principal direction of this index, 1 for that of most variance.
@@ -80,7 +93,8 @@ class Run:
 
         Returns:
             `explained_variance_ratio`: the share of the run's variance along each direction (of directions that are not at
-            right angles to each other the shares do not add up). `coordinates`: for each checkpoint its place (α, β) in grid
+            right angles to each other the shares do not add up). `explained_variance`: that variance itself, n − 1 in the
+            denominator. `coordinates`: for each checkpoint its place (α, β) in grid
             units, by least squares. `off_plane`: for each its distance from that place, in parameter space. What is not
             finite is None.
         """
@@ -97,7 +111,14 @@ class Run:
             coordinates.append([_finite(value) for value in at])
             distances.append(_finite(float(np.linalg.norm(step - spanned @ at))))
         shares = [_finite(self._share(direction)) for direction in directions]
-        return {"explained_variance_ratio": shares, "coordinates": coordinates, "off_plane": distances}
+        spread = self._variance()
+        variance = [None if share is None else _finite(share * spread) for share in shares]
+        return {
+            "explained_variance_ratio": shares,
+            "explained_variance": variance,
+            "coordinates": coordinates,
+            "off_plane": distances,
+        }
 
     def _centred(self, tensor: int) -> Float64[np.ndarray, "checkpoints entries"]:
         """The differences in one tensor, with their mean taken off."""
@@ -131,6 +152,12 @@ class Run:
             total += float((centred * centred).sum())
             square += float(part @ part)
         return float(along @ along) / (square * total) if square * total else np.nan
+
+    def _variance(self) -> float:
+        """The run's variance in all, n − 1 in the denominator."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            total = sum(float((self._centred(tensor) ** 2).sum()) for tensor in self._varying)
+        return total / max(1, len(self._places) - 1)
 
     def _flat(self, arrays: Sequence[np.ndarray]) -> Float64[np.ndarray, " entries"]:
         return np.concatenate([arrays[tensor].ravel() for tensor in self._floating]).astype(np.float64)

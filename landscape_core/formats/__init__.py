@@ -22,6 +22,7 @@ from landscape_core.errors import InvalidRequest, SurfaceRejected
 from landscape_core.formats import csv, glb, h5, json, npz, stl, vtp
 from landscape_core.formats.atomic import write_atomically
 from landscape_core.formats.h5 import Split, directions_h5
+from landscape_core.formats.projections import load_projection, principal_values, projection_bytes, save_projection
 from landscape_core.results import Surface
 
 __all__ = [
@@ -32,8 +33,12 @@ __all__ = [
     "Split",
     "directions_h5",
     "load",
+    "load_projection",
     "only",
+    "principal_values",
+    "projection_bytes",
     "save",
+    "save_projection",
     "save_splits",
     "split_paths",
     "to_bytes",

@@ -10,7 +10,8 @@ import numpy as np
 from pydantic import ValidationError
 
 from landscape_core.errors import SurfaceRejected
-from landscape_core.requests import SurfaceRequest
+from landscape_core.quantities import MAX_CLASSES, is_stored, ordered, quantity, stored_names
+from landscape_core.requests import MAX_POINTS, SurfaceRequest
 from landscape_core.results import ESTIMATED, MEASURED, NOT_COMPUTED, Surface
 
 MAX_AXIS = 2001
@@ -18,6 +19,36 @@ MAX_AXIS = 2001
 
 MAX_TEXT = 4 << 20
 """Most characters of a request or provenance that are read."""
+
+MAX_QUANTITY_VALUES = (MAX_CLASSES + 3) * MAX_POINTS**2
+"""Most numbers in all quantities of a surface that is read: all that there are, over the largest grid that can be requested."""
+
+
+def checked_name(name: str) -> str:
+    """The name of a quantity that may be stored.
+
+    Args:
+        name: As read.
+
+    Raises:
+        SurfaceRejected: If there is no such quantity, or it follows from others and is never stored.
+    """
+    if not is_stored(name):
+        raise SurfaceRejected(f"The file holds a quantity {name[:40]!r}, but no surface stores that; {stored_names()}.")
+    return name
+
+
+def check_volume(numbers: int) -> None:
+    """Passes when a file's quantities are not too many to be read.
+
+    Args:
+        numbers: How many numbers there are in all of them.
+
+    Raises:
+        SurfaceRejected: If there are too many.
+    """
+    if numbers > MAX_QUANTITY_VALUES:
+        raise SurfaceRejected(f"The quantities in the file hold {numbers:,} numbers; at most {MAX_QUANTITY_VALUES:,} are read.")
 
 
 def checked_axis(name: str, values: np.ndarray) -> np.ndarray:
@@ -48,6 +79,7 @@ def checked_surface(
     *,
     request: SurfaceRequest | None,
     provenance: dict[str, Any],
+    quantities: dict[str, np.ndarray] | None = None,
     **cells: np.ndarray,
 ) -> Surface:
     """The surface of these parts, known to be in order.
@@ -57,18 +89,22 @@ def checked_surface(
         y: From `checked_axis`; None for a curve.
         request: From `request_from`.
         provenance: From `provenance_from`.
+        quantities: By names from `checked_name`, each (ny, nx) float64.
         cells: `loss`, `state`, `accuracy`, `examples` and `stderr`, each (ny, nx) of the dtype that `Surface` names.
 
     Raises:
-        SurfaceRejected: If shapes differ, a state is unknown or disagrees with the values, an accuracy is no percentage, or the
-            request asks for other coordinates.
+        SurfaceRejected: If shapes differ, a state is unknown or disagrees with the values, an accuracy is no percentage, a
+            quantity is neither finite nor unknown or is known where nothing was computed, or the request asks for other
+            coordinates.
     """
     shape = (1 if y is None else y.size, x.size)
-    for name, array in cells.items():
+    more = {name: (quantities or {})[name] for name in ordered(quantities or {})}
+    for name, array in {**cells, **more}.items():
         if array.shape != shape:
             raise SurfaceRejected(f"{name} should have the shape {shape} of the axes, but has {array.shape}.")
-    surface = Surface(x=x, y=y, request=request, provenance=provenance, **cells)
+    surface = Surface(x=x, y=y, request=request, provenance=provenance, quantities=more, **cells)
     _check_cells(surface)
+    _check_quantities(surface)
     _check_grid(surface)
     return surface
 
@@ -86,6 +122,17 @@ def _check_cells(surface: Surface) -> None:
         raise SurfaceRejected("A cell that was not computed should have no accuracy and no examples, but some have.")
     if (surface.examples < 0).any() or (surface.stderr < 0).any():
         raise SurfaceRejected("examples and stderr should not be negative, but negative values occur.")
+
+
+def _check_quantities(surface: Surface) -> None:
+    hole = surface.state == NOT_COMPUTED
+    for name, table in surface.quantities.items():
+        if np.isinf(table).any():
+            raise SurfaceRejected(f"{name} should be finite, and NaN where it is unknown, but infinite values occur.")
+        if quantity(name).is_percentage and ((table < 0).any() or (table > 100 + 1e-6).any()):
+            raise SurfaceRejected(f"{name} should be a percentage from 0 to 100, but other values occur.")
+        if np.isfinite(table[hole]).any():
+            raise SurfaceRejected(f"A cell that was not computed should have no {name}, but some have.")
 
 
 def _check_grid(surface: Surface) -> None:

@@ -1,7 +1,8 @@
 """A surface as a table: one row per cell, y slowest, for spreadsheets and other languages.
 
 Columns: `x`, `y` (empty for a curve), `loss`, `accuracy` (percent), `stderr`, `examples`, `state`, which is one of
-`not_computed`, `measured`, `not_finite`, `estimated`. What is unknown or not finite is an empty field, never a number. Numbers
+`not_computed`, `measured`, `not_finite`, `estimated`; then one for each further quantity that the surface has
+(`landscape_core.quantities`), by its name. What is unknown or not finite is an empty field, never a number. Numbers
 are written with as many digits as bring back the same float64.
 """
 
@@ -11,6 +12,7 @@ import csv
 import io
 import math
 
+from landscape_core.quantities import ordered
 from landscape_core.results import Surface
 
 COLUMNS = ("x", "y", "loss", "accuracy", "stderr", "examples", "state")
@@ -22,13 +24,18 @@ def dump(surface: Surface) -> bytes:
     """The content of the surface's `.csv`, ASCII with the line ends of RFC 4180 (carriage return, line feed)."""
     buffer = io.StringIO(newline="")
     table = csv.writer(buffer)
-    table.writerow(COLUMNS)
+    more = ordered(surface.quantities)
+    table.writerow((*COLUMNS, *more))
     rows: list[float | None] = [None] if surface.y is None else surface.y.tolist()
     for j, y in enumerate(rows):
         columns = (surface.loss[j], surface.accuracy[j], surface.stderr[j], surface.examples[j], surface.state[j])
-        for x, loss, accuracy, stderr, examples, state in zip(surface.x.tolist(), *(c.tolist() for c in columns), strict=True):
+        further = (surface.quantities[name][j] for name in more)
+        for x, loss, accuracy, stderr, examples, state, *rest in zip(
+            surface.x.tolist(), *(c.tolist() for c in (*columns, *further)), strict=True
+        ):
             place = (repr(x), "" if y is None else repr(y))
-            table.writerow((*place, _number(loss), _number(accuracy), _number(stderr), examples, STATES[state]))
+            known = (_number(loss), _number(accuracy), _number(stderr), examples, STATES[state])
+            table.writerow((*place, *known, *(_number(value) for value in rest)))
     return buffer.getvalue().encode()
 
 

@@ -10,19 +10,24 @@ the same trap, so that the original's code and ours read the same surface from e
 A file may hold both splits of one plane, as the original's `plot_surface` with test data writes them: `load` gives the train
 surface unless told otherwise, `dump_splits` writes both.
 
-What the original has no place for (state, examples, standard errors) goes into a group `loss_atlas`, as honest (ny, nx)
-tables, and `request` and `provenance` into root attributes (for a second split in the file `loss_atlas_test`, `test_request`
-and `test_provenance`); the original's code looks at neither. The original's arrays are the
-record: where they were changed since (its code fills in what is missing, in place), `loss_atlas` is not believed.
+Eigenvalues of the Hessian stand at the root as `max_eig` and `min_eig`, as the original has them (plot_hessian_eigen.py), in
+the same layout; -1 marks there too what was not computed, though an eigenvalue may be -1. They are the first split's.
+
+What the original has no place for (state, examples, standard errors, and as `quantity_…` all that is known beside, eigenvalues
+included) goes into a group `loss_atlas`, as honest (ny, nx) tables with NaN where unknown, and `request` and `provenance` into
+root attributes (for a second split in the file `loss_atlas_test`, `test_request` and `test_provenance`); the original's code
+looks at neither. The original's arrays are the record: where they were changed since (its code fills in what is missing, in
+place), `loss_atlas` is not believed.
 
 Decided: a loss of -1 means "not computed" if the accuracy is -1 too or absent. With an accuracy from 0 to 100 it is a
-measurement: `nll` and other losses may be negative. A loss that is not finite is a measurement that is not finite.
+measurement: `nll` and other losses may be negative. A loss that is not finite is a measurement that is not finite. An
+eigenvalue of -1 is one only if our own table says so too. Eigenvalues at cells without a loss are left out.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,18 +39,24 @@ from landscape_core.formats.atomic import write_atomically
 from landscape_core.formats.checked import (
     MAX_AXIS,
     MAX_TEXT,
+    check_volume,
     checked_axis,
+    checked_name,
     checked_surface,
     provenance_from,
     provenance_text,
     request_from,
     request_text,
 )
+from landscape_core.quantities import ordered
 from landscape_core.results import ESTIMATED, MEASURED, NOT_COMPUTED, NOT_FINITE, Surface
 
 Split = Literal["train", "test"]
 
 _OURS = "loss_atlas"
+_QUANTITY = "quantity_"
+_EIGENVALUES = ("max_eig", "min_eig")
+"""Quantities that the original's files have at their root."""
 
 
 def dump(surface: Surface) -> bytes:
@@ -92,6 +103,11 @@ def _put(file: h5py.File, split: str, surface: Surface, *, alone: bool) -> None:
     ours = file.create_group(_OURS if alone else f"{_OURS}_{split}")
     for name in ("state", "examples", "stderr", "loss"):
         ours[name] = getattr(surface, name)
+    for name in ordered(surface.quantities):
+        table = surface.quantities[name]
+        ours[f"{_QUANTITY}{name}"] = table
+        if name in _EIGENVALUES and alone:
+            file[name] = np.where(np.isnan(table), -1.0, table).reshape(shape)
     before = "" if alone else f"{split}_"
     file.attrs[f"{before}request"] = request_text(surface)
     file.attrs[f"{before}provenance"] = provenance_text(surface)
@@ -115,19 +131,24 @@ def load(data: bytes, split: Split | None = None) -> Surface:
         raise SurfaceRejected(f"The file is not a readable .h5 surface ({reason[0] if reason else 'damaged'}).") from None
 
 
-def directions_h5(x: list[np.ndarray], y: list[np.ndarray] | None, path: Path) -> None:
+def directions_h5(
+    x: list[np.ndarray], y: list[np.ndarray] | None, path: Path, beside: Mapping[str, np.ndarray] | None = None
+) -> None:
     """Writes directions in the original's form: groups `xdirection`, `ydirection` with members "0" … "N-1".
 
     Args:
         x: One float32 array per tensor, of the tensor's shape, in the network's order.
         y: The same for the second direction; None for a curve.
         path: Where.
+        beside: Further arrays at the root, as from `principal_values`.
     """
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
         for name, direction in (("xdirection", x), ("ydirection", y)):
             for index, tensor in enumerate(direction or ()):
                 file.create_dataset(f"{name}/{index}", data=np.asarray(tensor, dtype=np.float32))
+        for name, values in (beside or {}).items():
+            file[name] = values
     write_atomically(path, buffer.getvalue())
 
 
@@ -144,10 +165,14 @@ def _read(file: h5py.File, wanted: Split | None) -> Surface:
     accuracy = np.where(raw == -1, np.nan, raw)
     hole = (loss == -1) & np.isnan(accuracy)
     state = np.where(hole, NOT_COMPUTED, np.where(np.isfinite(loss), MEASURED, NOT_FINITE)).astype(np.uint8)
-    examples, stderr = np.zeros(shape, np.int64), np.full(shape, np.nan)
+    examples, stderr, more = np.zeros(shape, np.int64), np.full(shape, np.nan), {}
     ours, before = (_OURS, "") if first else (f"{_OURS}_{split}", f"{split}_")
     if ours in file:
-        state, examples, stderr = _details(file, ours, state, loss)
+        state, examples, stderr, same = _details(file, ours, state, loss)
+        more = _quantities(file, ours, same)
+    if first:
+        more |= _eigenvalues(file, shape, more)
+    more = {name: np.where(state == NOT_COMPUTED, np.nan, table) for name, table in more.items()}
     text = _text(file.attrs.get(f"{before}provenance", ""))
     return checked_surface(
         x=x,
@@ -159,6 +184,7 @@ def _read(file: h5py.File, wanted: Split | None) -> Surface:
         stderr=stderr,
         request=request_from(_text(file.attrs.get(f"{before}request", ""))),
         provenance=provenance_from(text) if text else _their_provenance(file, split),
+        quantities=more,
     )
 
 
@@ -179,8 +205,10 @@ def _which(file: h5py.File, wanted: Split | None) -> tuple[str, bool]:
     return split, split == held[0]
 
 
-def _details(file: h5py.File, ours: str, state: np.ndarray, loss: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """State, examples and stderr from our group, at the cells where the original's arrays still say the same.
+def _details(
+    file: h5py.File, ours: str, state: np.ndarray, loss: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """State, examples and stderr of our group where the original's arrays still say the same, and where that is.
 
     A measured loss of -1 of unknown accuracy looks like a hole in the original's arrays; here it is known to be none.
     """
@@ -197,7 +225,34 @@ def _details(file: h5py.File, ours: str, state: np.ndarray, loss: np.ndarray) ->
         np.where(same, stored, state).astype(np.uint8),
         np.where(same, examples, 0).astype(np.int64),
         np.where(same & (stored != NOT_COMPUTED), stderr, np.nan),
+        same,
     )
+
+
+def _quantities(file: h5py.File, ours: str, same: np.ndarray) -> dict[str, np.ndarray]:
+    """The quantities in our group, at the cells where the original's arrays still say the same."""
+    group = file[ours]
+    names = [name for name in group if name.startswith(_QUANTITY)] if isinstance(group, h5py.Group) else []
+    check_volume(len(names) * same.size)
+    found = {}
+    for name in names:
+        table = _values(file, f"{ours}/{name}", None)
+        if table.shape != same.shape:
+            raise SurfaceRejected(f"The tables in {ours} should have the shape {same.shape} of the axes, but do not.")
+        found[checked_name(name.removeprefix(_QUANTITY))] = np.where(same, table, np.nan).astype(np.float64)
+    return found
+
+
+def _eigenvalues(file: h5py.File, shape: tuple[int, int], ours: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The eigenvalues at the file's root. -1 is not computed, except where our own table has an eigenvalue of -1."""
+    found = {}
+    for name in _EIGENVALUES:
+        if name in file:
+            raw = _values(file, name, shape)
+            known = np.isfinite(raw) & ((raw != -1) | (ours.get(name, np.nan) == -1))
+            if known.any() or name in ours:
+                found[name] = np.where(known, raw, np.nan)
+    return found
 
 
 def _values(file: h5py.File, name: str, shape: tuple[int, int] | None) -> np.ndarray:

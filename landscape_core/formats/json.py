@@ -4,6 +4,7 @@
      "x": [nx numbers], "y": [ny numbers] or null for a curve,
      "loss": [ny rows of nx], "accuracy": …, "stderr": …, "examples": …, "state": …,
      "states": ["not_computed", "measured", "not_finite", "estimated"],
+     "quantities": {"top5": [ny rows of nx], …}, by the names in `landscape_core.quantities`; absent if there are none,
      "request": object or null, "provenance": object}
 
 JSON has neither NaN nor infinity: what is unknown or not finite is null, and `state` says which of the two it is. Numbers
@@ -18,8 +19,17 @@ from typing import Any
 import numpy as np
 
 from landscape_core.errors import SurfaceRejected
-from landscape_core.formats.checked import checked_axis, checked_surface, provenance_from, request_from, without_nan
+from landscape_core.formats.checked import (
+    check_volume,
+    checked_axis,
+    checked_name,
+    checked_surface,
+    provenance_from,
+    request_from,
+    without_nan,
+)
 from landscape_core.formats.csv import STATES
+from landscape_core.quantities import ordered
 from landscape_core.results import Surface
 
 FORMAT, VERSION = "loss-atlas surface", 1
@@ -38,6 +48,7 @@ def dump(surface: Surface) -> bytes:
         "examples": surface.examples.tolist(),
         "state": surface.state.tolist(),
         "states": STATES,
+        **({"quantities": _tables(surface)} if surface.quantities else {}),
         "request": None if surface.request is None else surface.request.model_dump(mode="json"),
         "provenance": without_nan(surface.provenance),
     }
@@ -72,7 +83,21 @@ def load(data: bytes) -> Surface:
         stderr=_numbers(document, "stderr", 2),
         request=request_from(request),
         provenance=provenance_from(provenance),
+        quantities=_quantities(document),
     )
+
+
+def _tables(surface: Surface) -> dict[str, Any]:
+    return {name: without_nan(surface.quantities[name].tolist()) for name in ordered(surface.quantities)}
+
+
+def _quantities(document: dict[str, Any]) -> dict[str, np.ndarray]:
+    tables = document.get("quantities", {})
+    if not isinstance(tables, dict):
+        raise SurfaceRejected('"quantities" should be an object of names and tables.')
+    found = {checked_name(name): _numbers(tables, name, 2) for name in tables}
+    check_volume(sum(table.size for table in found.values()))
+    return found
 
 
 def _no_constant(name: str) -> float:

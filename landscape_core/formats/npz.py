@@ -9,6 +9,7 @@
     stderr      (ny, nx) float64, standard error of the loss; NaN where unknown
     request     JSON text (0-d unicode); "null" if there is none
     provenance  JSON text (0-d unicode)
+    quantity_…  (ny, nx) float64, for each name in `landscape_core.quantities` that the surface has; NaN where unknown
 
 The same surface gives the same bytes everywhere: entries are stored uncompressed, in this order, with a fixed date.
 """
@@ -27,7 +28,9 @@ from landscape_core.errors import SurfaceRejected
 from landscape_core.formats.checked import (
     MAX_AXIS,
     MAX_TEXT,
+    check_volume,
     checked_axis,
+    checked_name,
     checked_surface,
     provenance_from,
     provenance_text,
@@ -35,10 +38,12 @@ from landscape_core.formats.checked import (
     request_text,
 )
 from landscape_core.npy_header import HEADER_BYTES, read_npy_header
+from landscape_core.quantities import ordered
 from landscape_core.results import Surface
 
 _DTYPES = {"x": "<f8", "y": "<f8", "loss": "<f8", "state": "|u1", "accuracy": "<f8", "examples": "<i8", "stderr": "<f8"}
 _TEXTS = ("request", "provenance")
+_QUANTITY = "quantity_"
 _DAMAGE = (
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError, ValueError, OSError, EOFError,
 )  # fmt: skip
@@ -50,6 +55,7 @@ _LONGEST = max(8 * MAX_AXIS**2, 4 * MAX_TEXT) + HEADER_BYTES
 def dump(surface: Surface) -> bytes:
     """The content of the surface's `.npz`, the same bytes each time."""
     arrays = {name: getattr(surface, name) for name in _DTYPES if getattr(surface, name) is not None}
+    arrays |= {f"{_QUANTITY}{name}": surface.quantities[name] for name in ordered(surface.quantities)}
     arrays |= {"request": np.array(request_text(surface)), "provenance": np.array(provenance_text(surface))}
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
@@ -86,17 +92,24 @@ def load(data: bytes) -> Surface:
         stderr=_cells(arrays, "stderr", "f"),
         request=request_from(_text(arrays, "request")),
         provenance=provenance_from(_text(arrays, "provenance")),
+        quantities={
+            checked_name(name.removeprefix(_QUANTITY)): _cells(arrays, name, "f")
+            for name in arrays
+            if name.startswith(_QUANTITY)
+        },
     )
 
 
 def _arrays(data: bytes) -> dict[str, np.ndarray]:
-    wanted = {f"{name}.npy": name for name in (*_DTYPES, *_TEXTS)}
+    wanted = {f"{name}.npy" for name in (*_DTYPES, *_TEXTS)}
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            entries = [entry for entry in archive.infolist() if entry.filename in wanted]
+            names = [(entry, entry.filename) for entry in archive.infolist()]
+            entries = [entry for entry, name in names if name in wanted or name.startswith(_QUANTITY)]
             if len({entry.filename for entry in entries}) != len(entries):
                 raise SurfaceRejected("The .npz holds the same entry twice.")
-            return {wanted[entry.filename]: _array(entry.filename, _content(archive, entry)) for entry in entries}
+            check_volume(sum(entry.file_size for entry in entries if entry.filename.startswith(_QUANTITY)) // 8)
+            return {entry.filename.removesuffix(".npy"): _array(entry.filename, _content(archive, entry)) for entry in entries}
     except _DAMAGE as error:
         reason = (str(error).splitlines() or ["damaged"])[0]
         raise SurfaceRejected(f"The file is not a readable .npz ({reason}).") from None
@@ -123,10 +136,10 @@ def _array(name: str, content: bytes) -> np.ndarray:
 
 
 def _cells(arrays: dict[str, np.ndarray], name: str, kinds: str) -> np.ndarray:
-    array = arrays[name]
+    array, dtype = arrays[name], _DTYPES.get(name, "<f8")
     if array.ndim != 2 or array.dtype.kind not in kinds or array.dtype.itemsize > 8:
-        raise SurfaceRejected(f"{name} should be a table (ny, nx) of {_DTYPES[name]}, but is {array.shape} of {array.dtype}.")
-    return np.ascontiguousarray(array, dtype=_DTYPES[name][1:])
+        raise SurfaceRejected(f"{name} should be a table (ny, nx) of {dtype}, but is {array.shape} of {array.dtype}.")
+    return np.ascontiguousarray(array, dtype=dtype[1:])
 
 
 def _text(arrays: dict[str, np.ndarray], name: str) -> str:

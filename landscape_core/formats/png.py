@@ -22,6 +22,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from mpl_toolkits.mplot3d import Axes3D
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
+from landscape_core.drawn_way import DrawnWay, drawn_way
+from landscape_core.projection import run_of
 from landscape_core.requests import (
     DirectionSpec,
     HessianDirection,
@@ -115,6 +117,10 @@ def _subtitle(surface: Surface) -> str:
         parts.append(f"{unfinished:,} not computed")
     if surface.not_finite:
         parts.append(f"{surface.not_finite:,} not finite")
+    run = run_of(surface)
+    if run is not None:
+        missing = int((~run.inside(surface.x, surface.y)).sum())
+        parts.append(f"run of {len(run):,} checkpoints{f', {missing:,} outside the range' if missing else ''}")
     return "  ·  ".join(parts)
 
 
@@ -133,7 +139,9 @@ def _direction(spec: DirectionSpec) -> str:
         return f"principal {spec.index} of a run"
     if isinstance(spec, HessianDirection):
         return f"Hessian {spec.index}".replace("-", "−")
-    return f"towards {spec.checkpoint[:8]}…" if isinstance(spec, TowardsDirection) else "from a file"
+    if not isinstance(spec, TowardsDirection):
+        return "from a file"
+    return f"towards {spec.checkpoint[:8]}…{', aligned' if spec.aligned else ''}"
 
 
 def _draw_curve(figure: Figure, surface: Surface) -> None:
@@ -148,6 +156,8 @@ def _draw_curve(figure: Figure, surface: Surface) -> None:
         axes.fill_between(at, low, loss + band, color=ACCENT, alpha=0.18, lw=0, label="± 2 standard errors")
     marker = "o" if at.size <= 60 else ("." if at.size <= 200 else None)
     axes.plot(at, loss, color=ACCENT, lw=2.2, marker=marker, ms=5, label="mean loss")
+    if surface.is_curve and (run := run_of(surface)) is not None:
+        _draw_way(axes, drawn_way(surface.x, None, surface.loss, run))
     if scale.log:
         axes.set_yscale("log")
     axes.set_xlabel("α along δ" if along_x else "β along η", fontsize=12, color=INK, labelpad=8)
@@ -172,6 +182,8 @@ def _draw_surface(figure: Figure, surface: Surface) -> None:
     axes.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]), zlim=(bottom, top))
     axes.set_box_aspect((1.5, 1.5, 0.82), zoom=0.98)
     axes.view_init(elev=30, azim=-58)
+    if (run := run_of(surface)) is not None:
+        _draw_way(axes, drawn_way(surface.x, surface.y, scale.heights(surface.loss), run))
     _label(axes, scale)
     bar = figure.add_axes((0.9, 0.18, 0.014, 0.52))
     figure.colorbar(ScalarMappable(scale.norm, "viridis"), cax=bar)
@@ -179,6 +191,22 @@ def _draw_surface(figure: Figure, surface: Surface) -> None:
     bar.set_title(scale.title.replace(" (", "\n("), fontsize=10.5, color=INK, pad=12, loc="center")
     bar.spines[:].set_visible(False)
     bar.minorticks_off()
+
+
+def _draw_way(axes: Axes, way: DrawnWay) -> None:
+    """The way of a training run, over the facets: a square begins it, a diamond ends it."""
+    solid = isinstance(axes, Axes3D)
+    line, marks = (part if solid else part[:, [0, 2]] for part in (way.line, way.marks))
+    axes.plot(*line.T, color="white", lw=3.4, zorder=5)
+    axes.plot(*line.T, color=INK, lw=1.8, zorder=6)
+    last = len(marks) - 1
+    for first, after, marker, size, face in (
+        (1, last, "o", 4, INK),
+        (0, min(1, last), "s", 7, "white"),
+        (last, last + 1, "D", 7, INK),
+    ):
+        part = marks[first:after].T
+        axes.plot(*part, ls="", marker=marker, ms=size, mfc=face, mec=INK if face == "white" else "white", mew=1, zorder=7)
 
 
 def _lines(count: int) -> np.ndarray:

@@ -35,7 +35,7 @@ class CheckpointContents:
     """What a checkpoint file holds.
 
     Attributes:
-        format: `torch zip`, `torch legacy`, `torch tar` or `safetensors`.
+        format: `torch zip`, `torch legacy`, `torch tar`, `torch export` or `safetensors`.
         container: Where in the file the network was, as in `model.state_dict`; "" for the root.
         prefix: What was taken off every tensor's name, as in `module.`.
         tensors: Name -> numbers, in the file's order; bfloat16, float16 and float8 widened to float32, exactly.

@@ -18,7 +18,7 @@ class Opened:
     """An open container.
 
     Attributes:
-        format: What it is, for people: `torch zip`, `torch legacy` or `torch tar`.
+        format: What it is, for people: `torch zip`, `torch legacy`, `torch tar` or `torch export`.
         root: What was saved, as records.
         read: The bytes of a whole run of numbers, by its key.
         runs: The runs of numbers by key, as their own lengths say.

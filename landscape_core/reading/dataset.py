@@ -2,6 +2,9 @@
 
 `x` is uint8, (N, H, W, C), (N, H, W) or (N, F): pixels; or float, (N, C, H, W), (N, H, W) or (N, F): as the network takes them.
 `y` is integers, (N,): the class of each example, from 0.
+
+Sequences of tokens: `x` is integers of any other type (uint16, int32, int64, …), (N, T): ids from 0. `y`, (N, T), are the
+tokens that follow; without it each row is shifted by one, so that its last token is only a label and T - 1 are left.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from landscape_core.catalogue.data import holds_tokens
 from landscape_core.errors import DatasetRejected
 from landscape_core.reading.limits import Limits
 from landscape_core.reading.npz_archive import read_arrays
@@ -24,6 +28,9 @@ DATASET_LIMITS = Limits(growth=20, entries=1_000)
 """Drawings of digits compress fivefold, photographs hardly at all; nothing but zeros a thousandfold."""
 
 MAX_CLASSES = 100_000
+MAX_TOKENS = 10_000_000
+"""Most tokens of a vocabulary; the largest of today's have a quarter of a million."""
+
 _NAMES = ("x", "y", "x_test", "y_test")
 
 
@@ -32,8 +39,8 @@ class DatasetContents:
     """Examples with their classes.
 
     Attributes:
-        x: (N, H, W, C), (N, H, W) or (N, F) uint8, or (N, C, H, W), (N, H, W) or (N, F) float32.
-        y: (N,) int64, from 0.
+        x: (N, H, W, C), (N, H, W) or (N, F) uint8, or (N, C, H, W), (N, H, W) or (N, F) float32; tokens are (N, T) int32.
+        y: (N,) int64, from 0; of tokens (N, T) int32, those that follow.
         x_test: The same of the test split; None if there is none.
         y_test: Its classes; None if there is none.
         ignored: Names of arrays in the file that are not used.
@@ -52,7 +59,7 @@ class DatasetContents:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(channels, height, width) or (features,) of one example, as the network gets it."""
+        """(channels, height, width), (features,) or (tokens,) of one example, as the network gets it."""
         inner = self.x.shape[1:]
         if len(inner) == 2:
             return (1, *inner)
@@ -60,8 +67,9 @@ class DatasetContents:
 
     @property
     def classes(self) -> int:
-        """One more than the largest class."""
-        return 1 + max(int(y.max()) for y in (self.y, self.y_test) if y is not None)
+        """One more than the largest class; of tokens, one more than the largest id."""
+        ids = (self.x, self.x_test) if holds_tokens(self.x.dtype.name) else ()
+        return 1 + max(int(y.max()) for y in (self.y, self.y_test, *ids) if y is not None)
 
 
 def read_dataset(path: Path, limits: Limits = DATASET_LIMITS) -> DatasetContents:
@@ -87,10 +95,10 @@ def read_dataset(path: Path, limits: Limits = DATASET_LIMITS) -> DatasetContents
     except OSError as error:
         raise DatasetRejected(f"The file cannot be read ({error.strerror or error}).") from None
     _check_names(arrays)
-    x, y = _examples("x", arrays["x"]), _labels("y", arrays["y"], arrays["x"])
+    x, y = _split(arrays, "x", "y")
     if "x_test" not in arrays:
         return DatasetContents(x, y, ignored=ignored)
-    x_test, y_test = _examples("x_test", arrays["x_test"]), _labels("y_test", arrays["y_test"], arrays["x_test"])
+    x_test, y_test = _split(arrays, "x_test", "y_test")
     if x_test.shape[1:] != x.shape[1:] or x_test.dtype != x.dtype:
         found, expected = f"{x_test.shape[1:]} of {x_test.dtype}", f"{x.shape[1:]} of {x.dtype}"
         raise DatasetRejected(f"x_test should be like x, but its examples are {found} where those of x are {expected}.")
@@ -119,6 +127,8 @@ def _arrays(file: BufferedIOBase, size: int, limits: Limits) -> tuple[dict[str, 
 
 
 def _check_names(arrays: dict[str, np.ndarray]) -> None:
+    if "x" in arrays and "y" not in arrays and "y_test" not in arrays and holds_tokens(arrays["x"].dtype.name):
+        return
     missing = [name for name in ("x", "y") if name not in arrays]
     if missing:
         raise DatasetRejected(
@@ -128,11 +138,48 @@ def _check_names(arrays: dict[str, np.ndarray]) -> None:
         raise DatasetRejected("The .npz has only one of x_test and y_test; give both, or neither.")
 
 
+def _split(arrays: dict[str, np.ndarray], x: str, y: str) -> tuple[np.ndarray, np.ndarray]:
+    """The checked examples and labels of one split."""
+    if not holds_tokens(arrays[x].dtype.name):
+        return _examples(x, arrays[x]), _labels(y, arrays[y], arrays[x])
+    tokens = _tokens(x, arrays[x])
+    if y not in arrays:
+        if tokens.shape[1] < 2:
+            raise DatasetRejected(
+                f"{x} has sequences of 1 token, so none follows; give longer ones, or the tokens {y} that follow."
+            )
+        return np.ascontiguousarray(tokens[:, :-1]), np.ascontiguousarray(tokens[:, 1:])
+    if arrays[y].shape != tokens.shape or not holds_tokens(arrays[y].dtype.name):
+        raise DatasetRejected(
+            f"{y} should hold the token that follows each of {x}, {tokens.shape} of whole numbers other than uint8, but is "
+            f"{arrays[y].shape} of {arrays[y].dtype}; leave {y} out to have {x} shifted by one."
+        )
+    return tokens, _tokens(y, arrays[y])
+
+
+def _tokens(name: str, ids: np.ndarray) -> np.ndarray:
+    if ids.ndim != 2:
+        raise DatasetRejected(
+            f"{name} of {ids.dtype} should be token ids of the shape (N, T), but has {ids.shape}; pixels are of uint8."
+        )
+    if ids.size == 0:
+        raise DatasetRejected(f"{name} should hold token ids, but is empty (shape {ids.shape}).")
+    least, most = int(ids.min()), int(ids.max())
+    if least < 0 or most >= MAX_TOKENS:
+        raise DatasetRejected(
+            f"{name} should hold token ids from 0 to {MAX_TOKENS - 1:,}, but holds {least if least < 0 else most:,}; "
+            "padding cannot be left out of the loss, so cut the text into sequences of one length."
+        )
+    return ids.astype(np.int32)
+
+
 def _examples(name: str, x: np.ndarray) -> np.ndarray:
     if x.size == 0:
         raise DatasetRejected(f"{name} should hold examples, but is empty (shape {x.shape}).")
     if x.dtype != np.uint8 and x.dtype.kind != "f":
-        raise DatasetRejected(f"{name} should be uint8 (pixels) or float (as the network takes them), but is {x.dtype}.")
+        raise DatasetRejected(
+            f"{name} should be uint8 (pixels), float (as the network takes them) or int (tokens), but is {x.dtype}."
+        )
     if x.ndim not in {2, 3, 4}:
         last = "(N, H, W, C)" if x.dtype == np.uint8 else "(N, C, H, W)"
         raise DatasetRejected(f"{name} should have the shape {last}, (N, H, W) or (N, F), but has {x.shape}.")
@@ -152,6 +199,11 @@ def _examples(name: str, x: np.ndarray) -> np.ndarray:
 
 
 def _labels(name: str, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    if y.shape == x.shape and x.ndim == 2:
+        raise DatasetRejected(
+            f"{name} has the shape of x, {y.shape}, as tokens have, but x is {x.dtype}, which is not read as token ids; "
+            "save them as uint16, int32 or int64."
+        )
     if y.shape != x.shape[:1]:
         raise DatasetRejected(f"{name} should have one class for each of the {len(x):,} examples, but has the shape {y.shape}.")
     if y.dtype.kind not in "iu":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
+from landscape_core.catalogue.data import holds_tokens
 from landscape_core.errors import CheckpointRejected, DatasetRejected, DirectionsRejected, FileRejected, SurfaceRejected
 from landscape_core.formats import MAX_FILE_BYTES, npz
 from landscape_core.reading.dataset import DATASET_LIMITS
@@ -77,7 +78,10 @@ def _is_dataset(report: DatasetReport, headers: dict[str, ArrayHeader]) -> bool:
     for split, (x, y) in splits.items():
         if split in report.splits:
             count = (report.splits[split],)
-            if x not in headers or y not in headers or headers[x].shape[:1] != count or headers[y].shape != count:
+            labels = (*count, *report.shape) if holds_tokens(report.dtype) else count
+            if x not in headers or y not in headers or headers[x].shape[:1] != count or headers[y].shape != labels:
+                return False
+            if holds_tokens(report.dtype) and (headers[x].shape != labels or headers[y].dtype.name != report.dtype):
                 return False
             if str(headers[x].dtype) != report.dtype:
                 return False

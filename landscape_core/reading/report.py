@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from landscape_core.catalogue import Candidate, explain_no_match, match
+from landscape_core.catalogue import Candidate, Comparison, explain_no_match, match, nearest
 from landscape_core.reading.checkpoint import CheckpointContents
 from landscape_core.reading.dataset import DatasetContents
 from landscape_core.reading.sniff import printable
@@ -23,7 +23,7 @@ class CheckpointReport(Message):
 
     Attributes:
         kind: Always `checkpoint`.
-        format: `torch zip`, `torch legacy`, `torch tar` or `safetensors`.
+        format: `torch zip`, `torch legacy`, `torch tar`, `torch export` or `safetensors`.
         container: Where in the file the network was; "" for the root.
         prefix: What was taken off every name.
         tensors: How many.
@@ -34,6 +34,7 @@ class CheckpointReport(Message):
         metadata: Small scalars beside the network.
         warnings: What a person should know, one sentence each.
         candidates: Architectures that fit exactly, best first.
+        nearest: The catalogued network that is nearest to a file that none fits; None if one fits, or none is near at all.
         problem: Always None; a file with a problem is rejected.
     """
 
@@ -49,6 +50,7 @@ class CheckpointReport(Message):
     metadata: dict[str, str | int | float | bool]
     warnings: tuple[str, ...]
     candidates: tuple[Candidate, ...]
+    nearest: Comparison | None = None
     problem: None = None
 
 
@@ -59,9 +61,9 @@ class DatasetReport(Message):
         kind: Always `dataset`.
         title: The file's name without its suffix.
         splits: Name of each split -> how many examples it has.
-        shape: (channels, height, width) or (features,) of one example.
-        dtype: `uint8` or `float32`.
-        classes: One more than the largest class.
+        shape: (channels, height, width), (features,) or (tokens,) of one example.
+        dtype: `uint8`, `float32` or, of tokens, `int32`.
+        classes: One more than the largest class, or the largest id of a token.
         preprocessing: Always `none`: a file does not say.
         warnings: What a person should know, one sentence each.
         problem: Always None.
@@ -148,6 +150,7 @@ def checkpoint_report(contents: CheckpointContents, filename: str) -> Checkpoint
         metadata=contents.metadata,
         warnings=tuple(warnings),
         candidates=candidates,
+        nearest=None if candidates else nearest(contents.shapes),
     )
 
 

@@ -84,7 +84,7 @@ def _refuse_foreign(head: bytes, size: int) -> None:
         raise CheckpointRejected(f"The file is not a checkpoint of PyTorch or safetensors: {_NO_CHECKPOINT}")
 
 
-def explain_zip(names: list[str]) -> str | None:  # noqa: PLR0911  one answer for each kind
+def explain_zip(names: list[str]) -> str | None:
     """Why a zip file with these entries is no checkpoint; None if it may be one.
 
     Args:
@@ -95,11 +95,6 @@ def explain_zip(names: list[str]) -> str | None:  # noqa: PLR0911  one answer fo
         return (
             f"TorchScript is a program, not only weights, so it is not read: {_OWN_RISK} export the state_dict with "
             '`torch.save(torch.jit.load("model.pt", map_location="cpu").state_dict(), "weights.pt")` and upload weights.pt.'
-        )
-    if ends & {"serialized_exported_program.json", "archive_format"} or any("/models/" in f"/{name}" for name in names):
-        return (
-            f"An exported program (.pt2) is a program, not only weights, so it is not read: {_OWN_RISK} export the state_dict "
-            'with `torch.save(torch.export.load("model.pt2").state_dict, "weights.pt")` and upload weights.pt.'
         )
     if any(name.startswith(".data/") or "/.data/extern_modules" in name for name in names):
         return f"A torch.package archive is a program, not only weights, so it is not read: {_NO_CHECKPOINT}"

@@ -34,4 +34,6 @@ def read_surface(path: Path, split: Split | None = None) -> Surface:
         return only(npz.load(data), split)
     if data.lstrip()[:1] == b"{":
         return only(json.load(data), split)
-    raise SurfaceRejected("The file is no surface file: expected the .npz of this program, or the .h5 of loss-landscape.")
+    raise SurfaceRejected(
+        "The file is no surface file: expected the .npz or .json of this program, or the .h5 of loss-landscape."
+    )

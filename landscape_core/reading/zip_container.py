@@ -1,12 +1,18 @@
-"""Zip files of `torch.save` since 1.6: `<name>/data.pkl`, `<name>/data/<key>` for each run of numbers, `<name>/byteorder`."""
+"""Zip files of `torch.save` since 1.6: `<name>/data.pkl`, `<name>/data/<key>` for each run of numbers, `<name>/byteorder`.
+
+An exported program (.pt2) is a zip file too; its weights are taken from where `export_container` finds them.
+"""
 
 from __future__ import annotations
 
 import io
+import zipfile
+from dataclasses import replace
 from io import BufferedIOBase
 
 from landscape_core.errors import CheckpointRejected
 from landscape_core.reading.containers import Opened, key_text, run_bytes
+from landscape_core.reading.export_container import FORMAT, is_exported, open_exported, saved_weights
 from landscape_core.reading.limits import Limits
 from landscape_core.reading.pickles import InertUnpickler
 from landscape_core.reading.rebuild import construct, natural, storage_kind
@@ -17,7 +23,7 @@ from landscape_core.reading.zip_archive import open_archive, read_entry
 
 
 def open_zip(file: BufferedIOBase, size: int, limits: Limits) -> Opened:
-    """The contents of a zip file of `torch.save`.
+    """The contents of a zip file of `torch.save`, or the weights of an exported program.
 
     Args:
         file: Open for reading.
@@ -29,6 +35,16 @@ def open_zip(file: BufferedIOBase, size: int, limits: Limits) -> Opened:
         CheckpointRejected: If it is another kind of zip file, is damaged or over the limits.
     """
     archive, entries = open_archive(file, size, limits)
+    if not is_exported(entries):
+        return _open_saved(archive, entries, limits)
+    weights = saved_weights(entries)
+    if weights is None:
+        return open_exported(archive, entries, limits)
+    inside = io.BytesIO(read_entry(archive, weights))
+    return replace(_open_saved(*open_archive(inside, weights.file_size, limits), limits), format=FORMAT)
+
+
+def _open_saved(archive: zipfile.ZipFile, entries: dict[str, zipfile.ZipInfo], limits: Limits) -> Opened:
     problem = explain_zip(list(entries))
     if problem is not None:
         raise CheckpointRejected(problem)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from plotly.utils import PlotlyJSONEncoder
@@ -66,8 +68,26 @@ def test_a_training_run_over_http(working_site, mlp_bytes, request_for, wait_unt
     assert about["coordinates"][3] == [0.0, 0.0]
     assert len(about["off_plane"]) == 4
     assert 0 < about["explained_variance_ratio"][1] <= about["explained_variance_ratio"][0] < 1
+    wait_until(lambda: site.http.get(f"/surfaces/{surface}").json()["preview"] == "done", 60, "the last touches")
+    about = site.http.get(f"/surfaces/{surface}").json()["provenance"]["trajectory"]
+    assert about["names"] == [f"epoch_{seed}.safetensors" for seed in (11, 12, 13, 14)]
+    assert about["own_loss"][3] == about["plane_loss"][3] == pytest.approx(site.services.surface_result(surface).loss[1, 1])
+    assert about["own_loss"][0] == pytest.approx(own_loss(site, request_for, run[0]), rel=1e-6)
+    assert list(site.services.blobs.list(f"surfaces/{surface}/run/")) == []
+    with h5py.File(io.BytesIO(site.http.get(f"/surfaces/{surface}/projection.h5").content)) as file:
+        np.testing.assert_array_equal(np.stack([file["proj_xcoord"][:], file["proj_ycoord"][:]], 1), about["coordinates"])
+    with h5py.File(io.BytesIO(site.http.get(f"/surfaces/{surface}/directions.h5").content)) as file:
+        np.testing.assert_array_equal(file["explained_variance_ratio_"][:], about["explained_variance_ratio"])
+    event = site.services.snapshot(surface).event(site.services.surface(surface).progress, "finished")
+    assert event["trajectory"]["own_loss"] == about["own_loss"]
     assert site.http.delete(f"/checkpoints/{run[0]}").status_code == 204
     assert site.http.post("/surfaces", json=request_for(run[-1], 3, 100, plane=plane)).status_code == 422
+
+
+def own_loss(site: Any, request_for: Any, checkpoint: str) -> float:
+    point = {axis: {"start": 0, "stop": 0, "points": 1} for axis in "xy"}
+    alone = site.compute(request_for(checkpoint, examples=200, grid=point))
+    return float(site.services.surface_result(alone).loss[0, 0])
 
 
 @pytest.mark.slow

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
-from landscape_core.formats import WRITABLE, npz, to_bytes
+from landscape_core.flatness import Flatness
+from landscape_core.formats import WRITABLE, load_projection, npz, to_bytes
 
 TYPES = {
     "npz": "application/x-npz",
@@ -54,3 +56,44 @@ def test_what_has_no_values_yet_is_no_file(settings, start_site, ready_checkpoin
     answer = site.http.get(f"/surfaces/{waiting}/data.{suffix}")
     assert answer.status_code == 404
     assert "has no values yet" in answer.json()["error"]["message"]
+
+
+RUN = {"coordinates": [[-0.5, 0.25], [0.0, 0.0]], "off_plane": [1.0, 0.0], "own_loss": [2.0, 0.5], "names": ["a.pt", "b.pt"]}
+
+
+@pytest.mark.slow
+def test_a_training_run_is_a_download_also_behind_a_link(working_site, tmp_path):
+    site = working_site
+    surface = next(s["id"] for s in site.http.get("/surfaces").json() if s["origin"] == "gallery")
+    stored = npz.load(site.http.get(f"/surfaces/{surface}/data.npz").content)
+    with_run = replace(stored, request=None, provenance={"trajectory": RUN})
+    answer = site.http.post("/surfaces/import", params={"filename": "run.npz"}, content=to_bytes(with_run, ".npz"))
+    mine = answer.json()["id"]
+    token = site.http.post(f"/surfaces/{mine}/shares", json={}).json()["token"]
+    for base in (f"/surfaces/{mine}", f"/shares/{token}"):
+        for suffix in ("h5", "json"):
+            answer = site.http.get(f"{base}/projection.{suffix}")
+            assert re.search(rf'filename="run-{mine[:8]}\.projection\.{suffix}"', answer.headers["content-disposition"])
+            (tmp_path / f"p.{suffix}").write_bytes(answer.content)
+            found = load_projection(tmp_path / f"p.{suffix}").as_provenance()
+            assert {name: found[name] for name in RUN} == RUN
+        assert site.http.get(f"{base}/projection.csv").text.splitlines()[1].startswith("1,-0.5,0.25,1.0,2.0,")
+        assert "but not as 'npz'" in site.http.get(f"{base}/projection.npz").json()["error"]["message"]
+    without = site.http.get(f"/surfaces/{surface}/projection.h5")
+    assert (without.status_code, "has no training run" in without.json()["error"]["message"]) == (404, True)
+
+
+def test_flatness_is_what_the_core_says(site, surface):
+    stored = npz.load(site.http.get(f"/surfaces/{surface}/data.npz").content)
+    assert Flatness.model_validate(site.http.get(f"/surfaces/{surface}/flatness").json()) == stored.flatness()
+    asked = site.http.get(f"/surfaces/{surface}/flatness", params={"level": 1.5, "epsilon": 0.1}).json()
+    assert Flatness.model_validate(asked) == stored.flatness(1.5, 0.1)
+    token = site.http.post(f"/surfaces/{surface}/shares").json()["token"]
+    assert site.http.get(f"/shares/{token}/flatness").json() == site.http.get(f"/surfaces/{surface}/flatness").json()
+    low = site.http.get(f"/surfaces/{surface}/flatness", params={"level": 0})
+    assert (low.status_code, low.json()["error"]["field"]) == (422, "level")
+    assert low.json()["error"]["message"].startswith("The level should be above the loss at the centre")
+    for words in ({"epsilon": "nan"}, {"epsilon": -1}, {"level": "abc"}, {"level": "inf"}):
+        answer = site.http.get(f"/surfaces/{surface}/flatness", params=words)
+        assert (answer.status_code, list(answer.json())) == (422, ["error"])
+    assert site.http.get("/surfaces/none/flatness").status_code == 404

@@ -62,6 +62,11 @@ def test_a_snapshot_can_be_decoded_by_itself(running, parse_events, wait_until):
     assert len(data["y"]) == data["rows"]
     assert (data["stage"], data["state"], data["examples"], data["not_finite"]) == (1, "running", 64, 0)
     assert data["range"] == {"x": [-1.0, 1.0], "y": [-1.0, 1.0]}
+    assert data["flatness"] == stored.shown().flatness().model_dump(mode="json")
+    assert (
+        data["flatness"]["centre_loss"]
+        == stored.surface.loss[stored.surface.loss.shape[0] // 2, stored.surface.loss.shape[1] // 2]
+    )
     assert data["progress"]["stages"] == data["stages"]
     assert 0 < data["progress"]["done"] < 1
     assert data["progress"]["seconds_left"] > 0

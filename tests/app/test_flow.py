@@ -40,6 +40,9 @@ def check(site: Any, surface: str) -> None:
     found, right = npz.load(site.http.get(f"/surfaces/{surface}/data.npz").content), computed_here(site, surface)
     for name in ("x", "y", "loss", "stderr", "accuracy", "examples", "state"):
         np.testing.assert_array_equal(getattr(found, name), getattr(right, name), name)
+    assert list(found.quantities) == list(right.quantities)
+    for name, table in right.quantities.items():
+        np.testing.assert_array_equal(found.quantities[name], table, name)
 
 
 def data_file(**arrays: np.ndarray) -> bytes:
@@ -61,6 +64,7 @@ def test_from_upload_to_share(working_site, mlp_bytes, request_for, wait_until):
     body = request_for(checkpoint, 15, 200, architecture={"name": "infer"})
     cost = site.http.post("/surfaces/estimate", json=body).json()
     assert (cost["cells"], cost["examples"], cost["macs"]) == (225, 200, 225 * 200 * (784 * 16 + 160))
+    assert cost["forward_passes"] == 225 * 200
     answer = site.http.post("/surfaces", json=body)
     assert answer.status_code == 202
     surface = answer.json()["id"]
@@ -174,6 +178,8 @@ def test_files_that_cannot_be_used_are_refused_in_a_sentence(working_site, mlp_b
         ({"data": {"dataset": "fashion-mnist-sample", "examples": 3001}}, "data.examples", "at most 3,000"),
         ({"data": {"dataset": "fashion-mnist-sample", "preprocessing": "cifar10"}}, "data.preprocessing", "channel"),
         ({"budget": "fast"}, "budget", '"exact"'),
+        ({"curvature": {"examples": 64}}, "curvature", "lossatlas compute --curvature 64 --out surface.npz"),
+        ({"curvature": {"examples": 0}}, "curvature.examples", "1"),
     ],
 )  # fmt: skip
 def test_questions_that_cannot_be_asked_are_refused_with_their_field(working_site, mlp_bytes, request_for, change, field, word):
@@ -236,7 +242,9 @@ def disturbed(settings, start_site, mlp_bytes, request_for, wait_until):
     site.start_worker()
     checkpoint = site.upload(mlp_bytes())
     wait_until(lambda: [w for w in site.services.workers() if w.state == "idle"], 30, "the worker is ready")
-    surface = site.http.post("/surfaces", json=request_for(checkpoint, 41, 1000)).json()["id"]
+    surface = site.http.post("/surfaces", json=request_for(checkpoint, 41, 1000, metrics=["top5", "class_accuracy"])).json()[
+        "id"
+    ]
     wait_until(lambda: site.services.surface(surface).progress.stage >= 2, 30, "some stages")
     assert site.services.surface(surface).state == "running"
     return site, surface

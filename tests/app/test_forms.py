@@ -46,9 +46,18 @@ def test_the_first_values_are_a_request():
         {forms.DIRECTIONS: "file", "plane.x.file": "cd" * 32},
         {forms.DIRECTIONS: "towards", "plane.x.checkpoint": "cd" * 32, "plane.y.checkpoint": "ef" * 32},
         {forms.DIRECTIONS: "towards", "plane.x.checkpoint": "cd" * 32, forms.SHAPE: "curve"},
+        {
+            forms.DIRECTIONS: "towards",
+            "plane.x.checkpoint": "cd" * 32,
+            "plane.y.checkpoint": "cd" * 32,
+            "plane.y.aligned": forms.ALIGNED,
+        },
         {forms.DIRECTIONS: "principal", "plane.trajectory": ["cd" * 32, "ef" * 32], "plane.y.index": 3},
         {forms.DIRECTIONS: "hessian", "plane.y.index": -1, "plane.x.examples": 99},
         {"data.preprocessing": "custom", "data.preprocessing.mean": "0.5, 0.25", "data.preprocessing.std": "1; 2"},
+        {"plane.orthogonal": "true", "batch_norm": "reestimated"},
+        {"plane.orthogonal": "true", forms.SHAPE: "curve"},
+        {"metrics": ["top5", "class_accuracy"]},
         {"loss": "mse", "plane.normalisation.of": "states", "grid.y.points": 7, "data.split": "test"},
     ],
 )
@@ -67,6 +76,8 @@ def test_directions_in_words():
     plane = request(**towards).plane
     assert words.directions(plane) == "towards the checkpoint cdcdcdcd…; towards the checkpoint efefefef…"
     assert words.normalisation(plane) == "none"
+    plane = request(**towards, **{"plane.x.aligned": forms.ALIGNED}).plane
+    assert words.directions(plane).startswith("towards the checkpoint cdcdcdcd…, its hidden units matched; towards")
     plane = request(**{forms.DIRECTIONS: "principal", **RUN}).plane
     assert words.directions(plane) == "principal direction 1 of 1 checkpoint; principal direction 2 of 1 checkpoint"
     plane = request(**{forms.DIRECTIONS: "hessian", "plane.y.index": -2, "plane.x.examples": 9}).plane
@@ -76,6 +87,13 @@ def test_directions_in_words():
     )
     assert words.normalisation(plane) == "to length one; biases and batch norm stay"
     assert words.directions(request().plane) == "random, seeds 1 and 2"
+    plane = request(**{"plane.orthogonal": "true"}).plane
+    assert words.normalisation(plane) == "filter by filter; biases and batch norm stay; η at a right angle to δ"
+    plane = request(**{"plane.orthogonal": "true", forms.DIRECTIONS: "file", "plane.x.file": "cd" * 32}).plane
+    assert words.normalisation(plane) == "as stored in the file; η at a right angle to δ"
+    anew = request(**{"batch_norm": "reestimated", "data.examples": 100})
+    assert words.batch_norm(anew) == "re-estimated at every cell over 100 examples"
+    assert words.batch_norm(request()) is None
 
 
 def test_each_kind_of_value_is_read():
@@ -117,6 +135,11 @@ def test_each_kind_of_value_is_read():
         ({forms.DIRECTIONS: "principal", **RUN, "plane.x.index": -1}, "plane.x.index", "Give at least 1."),
         ({forms.DIRECTIONS: "hessian", "plane.y.index": 0}, "plane.y.index", "Eigenvectors are counted from 1"),
         ({forms.DIRECTIONS: "hessian", "plane.x.examples": ""}, "plane.x.examples", "Give a whole number."),
+        (
+            {"batch_norm": "reestimated", "plane.normalisation.of": "states"},
+            "",
+            "Re-estimated statistics take the place of moved",
+        ),
         ({"data.preprocessing": "custom"}, "data.preprocessing.mean", "Give one number for each channel"),
         (
             {"data.preprocessing": "custom", "data.preprocessing.mean": "1", "data.preprocessing.std": "0"},
@@ -145,6 +168,7 @@ def test_what_is_wrong_is_one_sentence_at_its_control(changes, path, sentence):
         ("plane.y.file", "plane.x.file"),
         ("plane.x.file", "plane.x.file"),
         ("plane.x.checkpoint", "plane.x.checkpoint"),
+        ("plane.y.aligned", "plane.y.aligned"),
         ("plane.y.checkpoints", "plane.trajectory"),
         ("plane.y.index", "plane.y.index"),
         ("checkpoint", "checkpoint"),

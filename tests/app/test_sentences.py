@@ -52,6 +52,8 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("plane.x.seed", 2**70, "", f"plane.x.seed must be a whole number from 0 to {2**63 - 1}, but {2**70} came."),
         ("plane.y.seed", GONE, "", f"plane.y.seed is missing; it must be a whole number from 0 to {2**63 - 1}."),
         ("plane.x", {"kind": "file", "file": 3}, "plane.x.file", "plane.x.file must be an id of 64 hexadecimal digits, but 3 came."),
+        ("plane.x", {"kind": "principal", "index": 0, "checkpoints": ["ab" * 32]}, "plane.x.index", "plane.x.index must be a whole number from 1 to 1000, but 0 came."),
+        ("plane.y", {"kind": "hessian", "index": 21}, "plane.y.index", "plane.y.index must be a whole number from -20 to 20, but 21 came."),
         ("checkpoint", "zz", "", 'checkpoint must be an id of 64 hexadecimal digits, but "zz" came.'),
         ("loss", "x", "", 'loss must be one of "cross_entropy", "mse_softmax", "mse", "multi_margin", "nll", but "x" came.'),
         ("data.examples", 0, "", "data.examples must be a whole number from 1 to 100000000, but 0 came."),

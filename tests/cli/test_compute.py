@@ -80,6 +80,21 @@ def test_a_small_network_on_the_shipped_sample(tmp_path):
     np.testing.assert_array_equal(formats.load(tmp_path / "again.npz").loss, surface.loss)
 
 
+def test_metrics_are_counted_on_request(tmp_path, digits):
+    checkpoint = save_mlp(tmp_path / "net.safetensors", widths=(30, 12, 4))
+    words = ("compute", checkpoint, "--dataset", digits, "--curve", "--grid", "-1:1:3", "--out", tmp_path / "curve.json")
+    run = lossatlas(*words, "--metrics", "class_accuracy")
+    assert run.returncode == 0, run.stderr
+    curve = formats.load(tmp_path / "curve.json")
+    assert list(curve.quantities) == [f"class_accuracy_{c}" for c in range(4)]
+    with np.load(digits) as data:
+        mean = sum(curve.quantities[f"class_accuracy_{c}"] * (data["y"] == c).mean() for c in range(4))
+    np.testing.assert_allclose(mean, curve.accuracy, atol=1e-9)
+    for given, sentence in (("top5", "has 4 classes, of which five are nearly all"), ("top3", "There is no metric 'top3'")):
+        refused = lossatlas(*words, "--metrics", given)
+        assert (refused.returncode, sentence in refused.stderr) == (2, True)
+
+
 def test_the_centre_of_a_curve_is_what_numpy_says(tmp_path, digits):
     checkpoint = save_mlp(tmp_path / "net.safetensors", widths=(30, 12, 8, 4))
     out = tmp_path / "curve.json"
@@ -344,3 +359,22 @@ def test_both_splits_are_measured_on_one_plane(tmp_path, digits):
         True,
     )
     assert not list(tmp_path.glob("more*"))
+
+
+def test_batch_norm_is_re_estimated_on_a_plane_at_right_angles(tmp_path):
+    random = np.random.default_rng(2)
+    shapes = {"conv.weight": (4, 1, 3, 3), "conv.bias": (4,), "fc.weight": (10, 4 * 13 * 13), "fc.bias": (10,)}
+    tensors = {name: random.normal(0, 0.2, shape).astype(np.float32) for name, shape in shapes.items()}
+    tensors |= {f"bn.{part}": random.uniform(0.5, 1.5, 4).astype(np.float32) for part in ("weight", "bias", "running_var")}
+    save_file(tensors | {"bn.running_mean": np.zeros(4, np.float32)}, tmp_path / "net.safetensors")
+    out, words = tmp_path / "a.npz", ("--dataset", "fashion-mnist-sample", "--examples", 60, "--grid", "-1:1:3x-1:1:3")
+    run = lossatlas(
+        *("compute", tmp_path / "net.safetensors", *words, "--norm", "weight", "--orthogonal"),
+        *("--batch-norm", "reestimated", "--out", out),
+    )
+    assert run.returncode == 0, run.stderr
+    surface = formats.load(out)
+    assert (surface.request.plane.orthogonal, surface.request.batch_norm) == (True, "reestimated")
+    assert surface.provenance["batch_norm_examples"] == 60
+    assert abs(surface.provenance["directions"]["cosine"]) < 1e-7
+    assert surface.loss[1, 1] != pytest.approx(surface.provenance["own_loss"], rel=1e-3)

@@ -108,7 +108,7 @@ def test_the_same_network_in_one_s_own_code_gives_the_same_surface(tmp_path, net
 
 def test_the_same_names_and_directions_give_the_same_surface(tmp_path):
     """A ResNet-20 from a file of one's own, with the catalogue's names."""
-    from landscape_core.catalogue.networks import resnet_tensors
+    from landscape_core.catalogue.families.three_stage_resnets import resnet_tensors
 
     rng = np.random.default_rng(0)
     tensors = {}

@@ -49,7 +49,7 @@ def surface() -> Surface:
 
 @pytest.mark.slow
 def test_a_pushed_surface_is_opened_by_its_link(tmp_path, surface, atlas):
-    for suffix in (".npz", ".h5"):
+    for suffix in (".npz", ".h5", ".json"):
         file = tmp_path / f"bowl{suffix}"
         formats.save(surface, file)
         run = run_lossatlas("push", file, "--server", atlas)
@@ -135,7 +135,7 @@ def test_what_is_no_server_and_no_surface(tmp_path: Path, surface, stranger, fre
     assert "cannot be reached" in _said(capfd, 1, file, "--server", f"http://127.0.0.1:{free_port}")
     assert "begins with http" in _said(capfd, 2, file, "--server", "atlas.example")
     assert "There is no file" in _said(capfd, 2, tmp_path / "none.npz", "--server", stranger)
-    assert "takes surfaces as .npz or .h5" in _said(capfd, 2, tmp_path / "bowl.csv", "--server", stranger)
+    assert "takes surfaces as .npz, .h5 or .json" in _said(capfd, 2, tmp_path / "bowl.csv", "--server", stranger)
     assert "Missing option '--server'" in _said(capfd, 2, file)
 
 

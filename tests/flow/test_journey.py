@@ -21,7 +21,7 @@ POINTS, EXAMPLES = 15, 128
 
 def checkpoint() -> bytes:
     """An untrained ResNet-20 of the original's layout, as a training run would save it."""
-    from landscape_core.catalogue.networks import resnet_tensors  # not before pytest checks its shapes
+    from landscape_core.catalogue.families.three_stage_resnets import resnet_tensors  # not before pytest checks its shapes
 
     generator = torch.Generator().manual_seed(5)
     shapes = resnet_tensors(20, conv_shortcuts=True, channels=3, classes=10)
@@ -116,7 +116,14 @@ def finished_and_shared(page: Page) -> str:
 def opened_by_another(page: Page, link: str) -> None:
     page.goto(link)
     seen = painted(page)
-    assert seen["view"] == {"projection": "surface", "colour": "Magma", "log": True, "clip": 50, "contours": False}
+    assert seen["view"] == {
+        "projection": "surface",
+        "colour_by": "loss",
+        "colour": "Magma",
+        "log": True,
+        "clip": 50,
+        "contours": False,
+    }
     assert (seen["rows"], seen["columns"]) == (POINTS, POINTS)
     for forbidden in ("Share", "Cancel", "Go on", "Delete"):
         expect(page.get_by_role("button", name=forbidden, exact=True)).to_have_count(0)

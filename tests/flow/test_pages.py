@@ -292,3 +292,24 @@ def test_a_place_that_is_not_there_says_so(person, watch, path):
     assert answer
     expect(person.locator(".not-found")).to_be_visible()
     assert answer.status in {200, 404} if path.startswith("/surface") else answer.status == 404
+
+
+def test_an_answer_that_is_no_page_is_told_as_that(person):
+    """As of a proxy whose login has run out: it answers with its own page."""
+    person.goto("/")
+    person.route(
+        "**/activity/content", lambda route: route.fulfill(status=200, content_type="text/html", body="<h1>Log in</h1>")
+    )
+    person.get_by_role("link", name="Activity").first.click()
+    expect(person.locator(".not-found")).to_contain_text("What answered is no page of Loss Atlas (HTTP 200)")
+    expect(person.locator(".not-found")).to_contain_text("login")
+    person.unroute("**/activity/content")
+    person.route("**/checkpoints/content", lambda route: route.abort())
+    person.get_by_role("link", name="Checkpoints").first.click()
+    expect(person.locator(".not-found")).to_contain_text("The server does not answer")
+
+
+def test_the_labels_of_a_row_stand_level(person):
+    person.goto("/new")
+    tops = [person.get_by_text(text, exact=True).first.bounding_box()["y"] for text in ("Cut along", "Directions")]
+    assert tops[0] == pytest.approx(tops[1], abs=0.75)

@@ -68,6 +68,24 @@ def test_a_worker_measures_towards_other_checkpoints(
     assert blobs.get(keys.derived_key(problem.job.surface)) == stored
 
 
+def test_a_worker_matches_hidden_units_first(blobs: BlobStore, worker: Callable[[], Inputs], ask: Callable[..., Any]) -> None:
+    tensors = ask().tensors
+    other = moved(tensors, 1)
+    first, second = [name for name, array in other.items() if array.ndim == 2][:2]
+    order = np.random.default_rng(3).permutation(len(other[first]))
+    other[first], other[second] = other[first][order], np.ascontiguousarray(other[second][:, order])
+    bias = next(name for name, array in other.items() if array.shape == order.shape)
+    other[bias] = other[bias][order]
+    problem = ask(x={"kind": "towards", "checkpoint": (sha := store(blobs, other)), "aligned": True})
+    tally = whole(worker(), problem)
+    right = compute_surface(problem.job.request, tensors, problem.examples, threads=1, checkpoints={sha: other}.__getitem__)
+    np.testing.assert_allclose((tally.loss_sum / 200).reshape(5, 7), right.loss, rtol=1e-14)
+    told = worker().describe(problem.job.surface)["directions"]
+    assert told == right.provenance["directions"]
+    assert told["x_aligned_distance"] < told["x_unaligned_distance"]
+    assert told["x_units_moved"] > 0
+
+
 def test_a_training_run_is_described_by_every_worker_alike(
     blobs: BlobStore, worker: Callable[[], Inputs], ask: Callable[..., Any]
 ) -> None:
@@ -80,7 +98,8 @@ def test_a_training_run_is_described_by_every_worker_alike(
     np.testing.assert_allclose((tally.loss_sum / 200).reshape(5, 7), right.loss, rtol=1e-14)
     for sha in run:
         blobs.delete(keys.checkpoint_key(sha))
-    assert worker().describe(problem.job.surface)["trajectory"] == right.provenance["trajectory"]
+    described = worker().describe(problem.job.surface)["trajectory"]
+    assert described == {name: right.provenance["trajectory"][name] for name in described}
     projected = ask(trajectory=[store(blobs, moved(tensors, seed)) for seed in range(3)])
     assert len(worker().describe(projected.job.surface)["trajectory"]["coordinates"]) == 4
 

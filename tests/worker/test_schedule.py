@@ -14,7 +14,9 @@ from worker import schedule
 from worker.job import SurfaceJob
 
 
-def make_job(nx: int, ny: int | None, examples: int, macs: int = 1000, unit_macs: int = 10**6) -> SurfaceJob:
+def make_job(
+    nx: int, ny: int | None, examples: int, macs: int = 1000, unit_macs: int = 10**6, batch_norm: str = "fixed"
+) -> SurfaceJob:
     direction, axis = {"kind": "random", "seed": 1}, {"start": -1, "stop": 1}
     request = SurfaceRequest.model_validate(
         {
@@ -23,6 +25,7 @@ def make_job(nx: int, ny: int | None, examples: int, macs: int = 1000, unit_macs
             "data": {"dataset": "d", "examples": examples},
             "plane": {"x": direction, "y": direction if ny else None},
             "grid": {"x": axis | {"points": nx}, "y": axis | {"points": ny} if ny else None},
+            "batch_norm": batch_norm,
         }
     )
     return SurfaceJob(surface=request.digest, request=request, macs_per_example=macs, unit_macs=unit_macs)
@@ -35,6 +38,7 @@ jobs = st.builds(
     st.integers(1, 700),
     st.integers(1, 10**9),
     st.integers(1, 10**12),
+    st.sampled_from(["fixed", "reestimated"]),
 )
 
 
@@ -119,3 +123,20 @@ def test_indices_outside_are_refused() -> None:
     for index in (len(units), -len(units) - 1):
         with pytest.raises(IndexError):
             units[index]
+
+
+@settings(max_examples=60, deadline=None)
+@given(jobs)
+def test_the_passes_of_the_units_are_those_of_the_estimate(job: SurfaceJob) -> None:
+    passes = sum(len(unit.cells) * job.passes(unit.start, unit.stop) for unit in schedule.units(job))
+    assert passes == job.request.grid.cells * job.passes_per_cell
+
+
+def test_re_estimated_batch_norm_costs_its_passes_once_a_cell_and_chunk() -> None:
+    fixed, anew = (make_job(9, 9, 10_000, batch_norm=how) for how in ("fixed", "reestimated"))
+    chunks = len(chunk_bounds(10_000))
+    assert fixed.passes_per_cell == 10_000
+    assert anew.passes_per_cell == 10_000 + 512 * chunks
+    assert make_job(9, 9, 100, batch_norm="reestimated").passes_per_cell == 100 + 2 * 100  # as many as there are
+    sizes = [max(len(unit.cells) for unit in schedule.units(job) if unit.start == 64) for job in (fixed, anew)]
+    assert sizes[0] > 5 * sizes[1]  # so that a unit takes as long as any other

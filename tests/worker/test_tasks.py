@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import os
@@ -79,6 +80,7 @@ def test_units_make_the_very_surface_that_one_process_computes(
     theirs = compute_surface(problem.job.request, problem.tensors, problem.examples, threads=1)
     for name in ("loss", "accuracy", "examples", "stderr", "state"):
         np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))
+    ours = dataclasses.replace(ours, quantities={"top5": ours.accuracy, "class_accuracy_3": ours.accuracy / 2})
     blobs.put(keys.surface_key(surface), to_bytes(ours, ".npz"))
     tasks.run_finish(surface)
     assert [(a.kind, a.subject, a.problem) for a in heard(queue)] == [("finishing", surface, None)]
@@ -87,6 +89,8 @@ def test_units_make_the_very_surface_that_one_process_computes(
     finished = npz.load(blobs.get(keys.surface_key(surface)))
     np.testing.assert_array_equal(finished.loss, ours.loss)
     assert finished.provenance["own_loss"] == ours.loss[2, 3] == theirs.provenance["own_loss"]
+    assert finished.provenance["own_top5"] == finished.provenance["own_accuracy"] == ours.accuracy[2, 3]
+    assert finished.provenance["own_class_accuracy"] == {"3": ours.accuracy[2, 3] / 2}
     assert finished.provenance["torch"] == torch.__version__
 
 
@@ -320,3 +324,27 @@ def test_a_remote_blob_that_rotted_is_removed_and_a_bad_copy_of_a_good_one_fetch
     with pytest.raises(DamagedBlob):
         inputs._file(key)
     assert not remote.exists(key)
+
+
+class _SameBytesComeAgain(BlobStore):
+    """Blobs to which somebody brings the same file, in the moment before its quarantined copy is removed."""
+
+    def delete(self, key: str) -> None:
+        if key == keys.quarantine_key("checkpoint", SHA):
+            super().delete(keys.report_key("checkpoint", SHA))
+            super().put(key, b"text")
+        super().delete(key)
+
+
+def test_an_upload_that_comes_again_in_the_middle_of_its_inspection_is_not_lost(
+    vitals: Vitals, queue: WorkQueue, tmp_path: Path
+) -> None:
+    del vitals
+    blobs = _SameBytesComeAgain(tmp_path / "blobs")
+    settings = WorkerSettings(data=tmp_path, redis_url="redis://unused", name="w", threads=1)
+    tasks.install(tasks.Tasks(settings, queue, blobs, Vitals(), "cpu", tmp_path / "tmp"))
+    blobs.put(keys.quarantine_key("checkpoint", SHA), b"text")
+    tasks.run_intake("checkpoint", SHA, "a.pt")
+    assert "not a checkpoint but text" in json.loads(blobs.get(keys.report_key("checkpoint", SHA)))["problem"]
+    tasks.run_intake("checkpoint", SHA, "a.pt")
+    assert ["not a checkpoint but text" in (announced.problem or "") for announced in heard(queue)] == [True, True]

@@ -12,7 +12,7 @@ from dash.development.base_component import Component
 
 from app import ids
 from app.pages import words
-from app.pages.blocks import aria, empty, fact, fact_list, icon, page, section, state_badge
+from app.pages.blocks import aria, empty, fact, fact_list, icon, page, section, surface_badge
 from app.schemas import SurfaceInfo
 from worker.job import WorkerStatus
 
@@ -141,7 +141,7 @@ def surface_line(surface: SurfaceInfo) -> Component:
             if live
             else None,
             html.Span(" · ".join(bits), className="line-note"),
-            state_badge(surface.state),
+            surface_badge(surface),
         ],
         href=f"/surface/{surface.id}",
         underline="never",

@@ -19,6 +19,7 @@ from dash.development.base_component import Component
 from dash.exceptions import PreventUpdate
 
 from app import ids
+from app.address import public_address
 from app.pages import uploads
 from app.pages.checkpoints.layout import inspecting, listing
 from app.pages.notices import listen, say
@@ -72,7 +73,7 @@ async def refresh(services: Services, upload: dict[str, Any] | None, _ticks: int
     }:
         raise PreventUpdate
     checkpoints = await asyncio.to_thread(services.checkpoints)
-    return listing(checkpoints), not inspecting(checkpoints)
+    return listing(checkpoints, public_address(services.settings)), not inspecting(checkpoints)
 
 
 async def doubt(services: Services, clicks: list[int | None]) -> tuple[dict[str, Any], str]:

@@ -11,8 +11,10 @@ from dash import dcc, html
 from dash.development.base_component import Component
 
 from app import ids
+from app.address import public_address
 from app.pages import words
 from app.pages.blocks import aria, empty, fact, fact_list, icon, link_button, page, state_badge
+from app.pages.checkpoints import elsewhere
 from app.pages.uploads import drop_zone, upload_panel
 from app.schemas import CandidateInfo, CheckpointInfo
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from app.settings import AppSettings
 
 REFRESH_MS = 1000
-SUFFIXES = ".pt,.pth,.th,.t7,.ckpt,.tar,.bin,.safetensors"
+SUFFIXES = ".pt,.pt2,.pth,.th,.t7,.ckpt,.tar,.bin,.safetensors"
 
 
 async def layout(services: Services, settings: AppSettings, query: Mapping[str, str]) -> Component:  # noqa: ARG001
@@ -34,7 +36,7 @@ async def layout(services: Services, settings: AppSettings, query: Mapping[str, 
         "names and shapes of its tensors.",
         drop_zone("checkpoint", "Drop checkpoints here", hint, SUFFIXES, multiple=True),
         upload_panel("checkpoint"),
-        html.Div(listing(checkpoints), id=ids.CHECKPOINTS_LIST),
+        html.Div(listing(checkpoints, public_address(settings)), id=ids.CHECKPOINTS_LIST),
         dialog(),
         dcc.Interval(id=ids.CHECKPOINTS_TICK, interval=REFRESH_MS, disabled=not inspecting(checkpoints)),
         dcc.Store(id=ids.CHECKPOINTS_DOOMED),
@@ -47,8 +49,13 @@ def inspecting(checkpoints: Sequence[CheckpointInfo]) -> bool:
     return any(checkpoint.state == "inspecting" for checkpoint in checkpoints)
 
 
-def listing(checkpoints: Sequence[CheckpointInfo]) -> Component:
-    """All checkpoints, newest first."""
+def listing(checkpoints: Sequence[CheckpointInfo], server: str) -> Component:
+    """All checkpoints, newest first.
+
+    Args:
+        checkpoints: All there are.
+        server: This server's address, for what is to be run elsewhere.
+    """
     if not checkpoints:
         return empty(
             "layers",
@@ -57,12 +64,11 @@ def listing(checkpoints: Sequence[CheckpointInfo]) -> Component:
             "by themselves, also inside training checkpoints and Lightning files.",
         )
     newest = sorted(checkpoints, key=lambda c: c.created, reverse=True)
-    return html.Div([card(checkpoint) for checkpoint in newest], className="checkpoints")
+    return html.Div([card(checkpoint, server) for checkpoint in newest], className="checkpoints")
 
 
-def card(checkpoint: CheckpointInfo) -> Component:
+def card(checkpoint: CheckpointInfo, server: str) -> Component:
     """What is known of one checkpoint."""
-    body = {"inspecting": being_inspected, "ready": found, "rejected": refused}[checkpoint.state]
     head = html.Div(
         [
             html.Div(
@@ -82,7 +88,8 @@ def card(checkpoint: CheckpointInfo) -> Component:
         ],
         className="file-head",
     )
-    return dmc.Paper([head, *body(checkpoint)], className="file", withBorder=True, radius="lg")
+    body = refused(checkpoint, server) if checkpoint.state == "rejected" else BODIES[checkpoint.state](checkpoint)
+    return dmc.Paper([head, *body], className="file", withBorder=True, radius="lg")
 
 
 def being_inspected(_checkpoint: CheckpointInfo) -> list[Component]:
@@ -95,10 +102,15 @@ def being_inspected(_checkpoint: CheckpointInfo) -> list[Component]:
     ]
 
 
-def refused(checkpoint: CheckpointInfo) -> list[Component]:
-    """Why a file was refused, and what to do: the reader's sentence says both."""
+def refused(checkpoint: CheckpointInfo, server: str) -> list[Component]:
+    """Why a file was refused, and what to do: the reader's sentence says both; what could be read can be computed elsewhere."""
     problem = checkpoint.problem or "The file could not be read."
-    return [dmc.Alert(problem, color="red", variant="light", icon=icon("triangle-alert")), actions(checkpoint)]
+    return [
+        dmc.Alert(problem, color="red", variant="light", icon=icon("triangle-alert")),
+        *([elsewhere.nearest(checkpoint.nearest)] if checkpoint.nearest else []),
+        *([elsewhere.how_to(checkpoint, server)] if checkpoint.tensors else []),
+        actions(checkpoint),
+    ]
 
 
 def found(checkpoint: CheckpointInfo) -> list[Component]:
@@ -121,6 +133,10 @@ def found(checkpoint: CheckpointInfo) -> list[Component]:
     ]
 
 
+BODIES = {"inspecting": being_inspected, "ready": found}
+"""What stands on the card of a file that was not refused, by its state."""
+
+
 def scalar(value: str | float | bool) -> str:
     """A value of the file's metadata, rounded if it is a number."""
     return f"{value:.6g}" if isinstance(value, float) else str(value)
@@ -137,7 +153,9 @@ def verdict(candidates: Sequence[CandidateInfo]) -> Component:
         sentence.append(f", or one of {len(others)} others that have these tensors too")
     for other in others if len(others) <= 2 else ():
         sentence += [" or ", html.Strong(words.network(other.name, other.options))]
-    shape = words.shape(first.input_shape)
+    takes = f"Input {words.shape(first.input_shape)} · {first.classes} classes"
+    if first.takes_tokens:
+        takes = f"Up to {words.count(first.input_shape[0])} tokens · vocabulary of {words.count(first.classes)}"
     macs = f"{first.macs_per_example / 1e6:.3g} million multiply-adds an example"
     return html.Div(
         [
@@ -145,7 +163,7 @@ def verdict(candidates: Sequence[CandidateInfo]) -> Component:
             html.Div(
                 [
                     html.Div([*sentence, "."], className="verdict-name"),
-                    html.Div(f"Input {shape} · {first.classes} classes · {macs}", className="verdict-facts"),
+                    html.Div(f"{takes} · {macs}", className="verdict-facts"),
                     html.Div(first.note, className="verdict-note") if first.note else None,
                 ]
             ),

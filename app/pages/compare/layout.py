@@ -11,7 +11,7 @@ from dash import dcc, html
 from dash.development.base_component import Component
 
 from app import figures, ids
-from app.pages.blocks import aria, fact, fact_list, icon, link_button, state_badge
+from app.pages.blocks import aria, fact, fact_list, icon, link_button, surface_badge
 from app.pages.compare.choosing import choose
 from app.pages.compare.differences import Difference, differences, names, title
 from app.pages.surface import share
@@ -169,7 +169,7 @@ def side(name: str, info: SurfaceInfo, called: str, *, alone: bool, linked: bool
     subtitle = html.Span(info.title, className="compare-title") if info.title != called else None
     return html.Section(
         [
-            html.Div([heading, html.Div(state_badge(info.state), id=part["badge"]), subtitle], className="compare-head"),
+            html.Div([heading, html.Div(surface_badge(info), id=part["badge"]), subtitle], className="compare-head"),
             progress(part["bar"], part["box"], part["text"]),
             html.Div(id=part["problem"], className="surface-problem", role="alert"),
             None if alone else stage(called, part["note"]),

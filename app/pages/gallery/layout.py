@@ -12,7 +12,7 @@ from dash.development.base_component import Component
 
 from app import ids
 from app.pages import words
-from app.pages.blocks import aria, chip, empty, icon, link_button, state_badge
+from app.pages.blocks import aria, chip, empty, icon, link_button, surface_badge
 from app.pages.uploads import drop_zone, upload_panel
 from app.schemas import SurfaceInfo
 
@@ -138,7 +138,7 @@ def card(surface: SurfaceInfo, titles: Mapping[str, str], href: str | None = Non
                     html.Div(
                         [
                             html.H3(surface.title, className="card-title"),
-                            None if surface.state == "finished" else state_badge(surface.state),
+                            None if surface.state == "finished" else surface_badge(surface),
                         ],
                         className="card-head",
                     ),
@@ -223,8 +223,8 @@ def importing() -> Component:
             drop_zone(
                 "surface",
                 "Open a surface file",
-                "An .npz from Loss Atlas, or an .h5 from the code of Li et al.",
-                ".npz,.h5,.hdf5",
+                "An .npz or .json from Loss Atlas, or an .h5 from the code of Li et al.",
+                ".npz,.json,.h5,.hdf5",
                 small=True,
             ),
             upload_panel("surface"),

@@ -159,7 +159,11 @@ async def prepare(services: Services, dataset: str | None, current: str, origin:
     except NotFound:
         return no_update, "This data set is not on this server any more."
     sizes = " and ".join(f"{words.count(n)} {split} examples" for split, n in info.splits.items() if n)
-    text = f"{sizes} of {words.shape(info.shape)}, {info.classes} classes. {info.source[:1].upper()}{info.source[1:]}".strip()
+    kind = f"{words.shape(info.shape)}, {info.classes} classes"
+    if info.holds_tokens:
+        largest = words.count((info.classes or 1) - 1)
+        kind = f"{words.example(info.shape, tokens=True)}, ids up to {largest}. A sequence's loss is the mean over its tokens"
+    text = f"{sizes} of {kind}. {info.source[:1].upper()}{info.source[1:]}".strip()
     kept = dataset == origin.get("dataset") and current == origin.get("preprocessing")
     return no_update if kept else info.preprocessing, text
 

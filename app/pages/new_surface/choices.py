@@ -10,7 +10,7 @@ from app.forms import CUSTOM
 from app.pages import words
 from app.schemas import ArchitectureInfo, CandidateInfo, CheckpointInfo, DatasetInfo
 
-UNSEEN = {"activation"}
+UNSEEN = {"activation", "gelu"}
 """Options that leave no trace in a checkpoint's tensors: a person must say which it is."""
 
 LOSSES = [
@@ -19,6 +19,10 @@ LOSSES = [
     {"value": "mse_softmax", "label": "Squared error of the softmax (“mse” in Li et al.'s code)"},
     {"value": "mse", "label": "Squared error of the outputs"},
     {"value": "multi_margin", "label": "Multi-class margin"},
+]
+METRICS = [
+    {"value": "top5", "label": "Top-5 accuracy"},
+    {"value": "class_accuracy", "label": "Accuracy of each class"},
 ]
 NORMS = [
     {"value": "filter", "label": "Filter (Li et al. 2018)"},
@@ -82,7 +86,10 @@ def datasets(known: Sequence[DatasetInfo]) -> list[dict[str, Any]]:
 
     def entry(dataset: DatasetInfo) -> dict[str, str]:
         sizes = ", ".join(f"{words.count(n)} {split}" for split, n in dataset.splits.items() if n)
-        return {"value": dataset.id, "label": f"{dataset.title}  ·  {words.shape(dataset.shape)}  ·  {sizes}"}
+        return {
+            "value": dataset.id,
+            "label": f"{dataset.title}  ·  {words.example(dataset.shape, tokens=dataset.holds_tokens)}  ·  {sizes}",
+        }
 
     ready = [dataset for dataset in known if dataset.state == "ready"]
     groups = (("On this server", False), ("Uploaded", True))
@@ -103,11 +110,13 @@ def suggested_dataset(
 
 def _suits(candidate: CandidateInfo, dataset: DatasetInfo) -> bool:
     takes, has = candidate.input_shape, dataset.shape
+    if candidate.takes_tokens or dataset.holds_tokens:
+        return candidate.takes_tokens == dataset.holds_tokens and has <= takes and (dataset.classes or 0) <= candidate.classes
     same = math.prod(takes) == math.prod(has) if len(takes) == 1 else len(has) == len(takes) and takes[0] == has[0]
     return same and (dataset.classes or 0) <= candidate.classes
 
 
 def preprocessings(names: Sequence[str]) -> list[dict[str, str]]:
     """The named preprocessings, and one's own."""
-    text = {"none": "None: pixel values in 0 … 1"}
+    text = {"none": "None: values as stored, pixels in 0 … 1"}
     return [{"value": n, "label": text.get(n, n)} for n in names] + [{"value": CUSTOM, "label": "My own mean and deviation…"}]

@@ -10,7 +10,7 @@ from dash import html
 from dash.development.base_component import Component
 
 from app import ids
-from app.forms import DIRECTIONS, ORDER, SHAPE
+from app.forms import ALIGNED, DIRECTIONS, ORDER, SHAPE, UNALIGNED
 from app.pages.blocks import aria, icon
 from app.pages.new_surface import choices
 from app.pages.uploads import drop_zone, upload_panel
@@ -18,6 +18,8 @@ from landscape_core.requests import MAX_CHECKPOINTS
 
 SEED_MAX = 2**53 - 1
 """The largest whole number that a browser keeps exactly."""
+
+DATA_FILE = "An .npz with x (uint8 or float) and y, or with x of token ids (uint16, int32), up to {}"
 
 PRESETS = {"25": "25 · quick", "51": "51 · paper", "101": "101 · fine", "0": "own"}
 """Points on each axis to choose from; the paper's figures have 51."""
@@ -82,7 +84,7 @@ def data(values: Values, datasets: Sequence[Any], preprocessings: Sequence[Any],
     )
     return [
         select(values, "data.dataset", "Data set", datasets, placeholder="Choose a data set", searchable=True),
-        drop_zone("dataset", "Your own data set", f"An .npz with x (uint8 or float) and y, up to {limit}", ".npz", small=True),
+        drop_zone("dataset", "Your own data set", DATA_FILE.format(limit), ".npz", small=True),
         upload_panel("dataset"),
         html.Div(
             [
@@ -111,6 +113,10 @@ def data(values: Values, datasets: Sequence[Any], preprocessings: Sequence[Any],
         custom,
         html.Div(id=ids.NEW_DATA_NOTE, className="field-note", **aria(live="polite")),
         select(values, "loss", "Loss", choices.LOSSES),
+        dmc.MultiSelect(
+            id=ids.field("metrics"), label="Also count", description="At every cell, beside loss and accuracy",
+            data=choices.METRICS, value=list(values["metrics"]), placeholder="Nothing else", clearable=True,
+        ),
     ]  # fmt: skip
 
 
@@ -127,7 +133,7 @@ def plane(values: Values, checkpoints: Sequence[Any]) -> list[Component]:
                 either(values, SHAPE, "Cut along", (("surface", "Two directions"), ("curve", "One (a curve)"))),
                 select(values, DIRECTIONS, "Directions", choices.DIRECTIONS),
             ],
-            className="row",
+            className="row row-level",
         ),
         seeds(values),
         others(values, checkpoints),
@@ -152,22 +158,21 @@ def seeds(values: Values) -> Component:
 def others(values: Values, checkpoints: Sequence[Any]) -> Component:
     """Directions towards other checkpoints."""
     given = {"placeholder": "Choose another", "searchable": True, "nothingFoundMessage": "No such checkpoint"}
-    text = "At 1 stands the other network, of the same kind. The difference is neither scaled nor masked."
-    return html.Div(
-        [
-            html.Div(
-                [
-                    select(values, "plane.x.checkpoint", "δ leads to", checkpoints, **given),
-                    html.Div(
-                        select(values, "plane.y.checkpoint", "η leads to", checkpoints, **given), className="only-surface"
-                    ),
-                ],
-                className="row",
-            ),
-            html.Div(text, className="field-note"),
-        ],
-        className=only_for("towards"),
+    order = ((UNALIGNED, "As they came"), (ALIGNED, "Matched"))
+    text = (
+        "At 1 stands the other network, of the same kind. The difference is neither scaled nor masked. Matched, the other's "
+        "hidden units are first put into the order in which its weights are nearest; it computes the same function then."
     )
+
+    def towards(axis: str, letter: str) -> Component:
+        parts = [
+            select(values, f"plane.{axis}.checkpoint", f"{letter} leads to", checkpoints, **given),
+            either(values, f"plane.{axis}.aligned", f"Its hidden units ({letter})", order),
+        ]
+        return html.Div(parts, className="row only-surface" if axis == "y" else "row")
+
+    note = html.Div(text, className="field-note")
+    return html.Div([towards("x", "δ"), towards("y", "η"), note], className=only_for("towards"))
 
 
 def run(values: Values, checkpoints: Sequence[Any]) -> Component:

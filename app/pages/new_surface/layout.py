@@ -14,6 +14,7 @@ from app import forms, ids
 from app.pages import words
 from app.pages.blocks import aria, empty, fact, fact_list, icon, link_button, page, section
 from app.pages.new_surface import choices, controls
+from app.pages.new_surface.plane_choices import angle_and_statistics
 from app.schemas import CheckpointInfo, CostEstimate
 from landscape_core.errors import NotFound
 
@@ -47,7 +48,7 @@ async def layout(services: Services, settings: AppSettings, query: Mapping[str, 
     sections = [
         section("Network", *controls.network(values, offered, fits), icon_name="layers"),
         section("Data", *data, icon_name="database"),
-        section("Plane", *controls.plane(values, offered), icon_name="compass"),
+        section("Plane", *controls.plane(values, offered), *angle_and_statistics(values), icon_name="compass"),
         section("Grid", *controls.grid(values), icon_name="grid-3x3"),
     ]
     form = html.Div(sections, className="form", id=ids.NEW_SHAPE)
@@ -120,7 +121,7 @@ def cost(estimate: CostEstimate) -> Component:
         fact("All of it", words.duration(total) if total is not None else "when a worker has measured its speed"),
         fact("Cells", words.count(estimate.cells)),
         fact("Examples a cell", words.count(estimate.examples)),
-        fact("Forward passes", words.count(estimate.cells * estimate.examples)),
+        fact("Forward passes", words.count(estimate.forward_passes)),
     ]
     return fact_list(*rows)
 

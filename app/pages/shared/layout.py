@@ -12,7 +12,7 @@ from dash.development.base_component import Component
 
 from app import ids
 from app.figures import is_curve
-from app.pages.blocks import state_badge
+from app.pages.blocks import surface_badge
 from app.pages.surface.panels import side
 from app.pages.surface.stage import address, downloads, progress, stage, stores, toolbar
 
@@ -30,7 +30,7 @@ async def layout(services: Services, settings: AppSettings, query: Mapping[str, 
             html.Div(
                 [
                     dmc.Title(info.title, order=1, className="surface-title"),
-                    html.Div(state_badge(info.state), id=ids.SURFACE_BADGE),
+                    html.Div(surface_badge(info), id=ids.SURFACE_BADGE),
                     dmc.Badge("Read only", variant="outline", color="gray", radius="sm"),
                 ],
                 className="surface-name",

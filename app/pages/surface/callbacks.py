@@ -2,7 +2,7 @@
 
     address ──▶ start ──▶ controls                      (stream.js begins to follow)
     controls ──▶ look ──▶ view, swatch                  (stream.js paints)
-    stream.js ──▶ live  ──▶ badge, bar, progress, buttons, facts, notes, downloads, done
+    stream.js ──▶ live  ──▶ badge, bar, progress, buttons, facts, notes, downloads, colours, done
     stream.js ──▶ point ──▶ cell
     cancel ──▶ stop ──▶ cancelled        retry ──▶ resume ──▶ again ──▶ reopen ──▶ followed
     done ──▶ tell_provenance ──▶ provenance
@@ -43,6 +43,7 @@ def register_view(app: Dash) -> None:
     """How the surface is looked at."""
     controls = [
         (ids.SURFACE_PROJECTION, "value"),
+        (ids.SURFACE_COLOUR_BY, "value"),
         (ids.SURFACE_COLOUR, "value"),
         (ids.SURFACE_LOG, "checked"),
         (ids.SURFACE_CLIP, "value"),
@@ -88,6 +89,18 @@ def register_live(app: Dash) -> None:
         Output(ids.SURFACE_FACTS, "children"),
         Output(ids.SURFACE_HOLES, "children"),
         Input(ids.SURFACE_LIVE, "data"),
+    )
+    app.clientside_callback(
+        ClientsideFunction("surface", "colours"),
+        Output(ids.SURFACE_COLOUR_BY, "data"),
+        Input(ids.SURFACE_LIVE, "data"),
+        State(ids.SURFACE_COLOUR_BY, "data"),
+    )
+    app.clientside_callback(
+        ClientsideFunction("way", "panel"), Output(ids.SURFACE_RUN, "children"), Input(ids.SURFACE_LIVE, "data")
+    )
+    app.clientside_callback(
+        ClientsideFunction("surface", "flatness"), Output(ids.SURFACE_FLATNESS, "children"), Input(ids.SURFACE_LIVE, "data")
     )
     app.clientside_callback(
         ClientsideFunction("surface", "downloads"),

@@ -12,7 +12,7 @@ from dash.development.base_component import Component
 
 from app import ids
 from app.figures import is_curve
-from app.pages.blocks import icon, link_button, state_badge
+from app.pages.blocks import icon, link_button, surface_badge
 from app.pages.surface import share
 from app.pages.surface.panels import side
 from app.pages.surface.stage import address, downloads, progress, stage, stores, toolbar
@@ -58,7 +58,7 @@ def heading(surface: SurfaceInfo) -> Component:
     return html.Div(
         [
             dmc.Title(surface.title, order=1, className="surface-title"),
-            html.Div(state_badge(surface.state), id=ids.SURFACE_BADGE),
+            html.Div(surface_badge(surface), id=ids.SURFACE_BADGE),
         ],
         className="surface-name",
     )

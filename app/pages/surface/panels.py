@@ -15,6 +15,8 @@ from app import ids
 from app.pages import words
 from app.pages.blocks import aria, fact, fact_list
 from app.schemas import SurfaceInfo
+from landscape_core.catalogue import class_names
+from landscape_core.quantities import MAX_CLASSES
 
 PROVENANCE = {
     "program": "Program",
@@ -29,6 +31,8 @@ PROVENANCE = {
     "seconds": "Computing time",
     "own_loss": "Network's own loss",
     "own_accuracy": "Network's own accuracy",
+    "tokens_per_example": "Tokens a sequence",
+    "own_top5": "Network's own top-5 accuracy",
     "data_sha256": "Data SHA-256",
 }
 """What a surface's provenance may hold, in the order in which it is shown; what is not listed comes last."""
@@ -39,8 +43,12 @@ DIRECTIONS = {
     "y_norm": "‖η‖",
     "x_eigenvalue": "Eigenvalue of δ",
     "y_eigenvalue": "Eigenvalue of η",
+    "x_unaligned_distance": "Distance before matching, δ",
+    "x_aligned_distance": "Distance after matching, δ",
+    "y_unaligned_distance": "Distance before matching, η",
+    "y_aligned_distance": "Distance after matching, η",
 }
-ELSEWHERE = {"about", "request", "trajectory", "dataset", "directions"}
+ELSEWHERE = {"about", "request", "trajectory", "dataset", "directions", "own_class_accuracy"}
 
 
 def side(surface: SurfaceInfo, titles: Mapping[str, str]) -> Component:
@@ -49,6 +57,8 @@ def side(surface: SurfaceInfo, titles: Mapping[str, str]) -> Component:
         [
             panel("Cell", html.Div(id=ids.SURFACE_CELL), live=True),
             panel("Surface", html.Div([html.Div(id=ids.SURFACE_FACTS), html.Div(id=ids.SURFACE_HOLES)])),
+            html.Div(id=ids.SURFACE_RUN),
+            panel("Flatness", html.Div(id=ids.SURFACE_FLATNESS)),
             about(surface),
             panel("Question", question(surface, titles)),
             panel("Provenance", html.Div(provenance(surface), id=ids.SURFACE_PROVENANCE)),
@@ -68,7 +78,8 @@ def question(surface: SurfaceInfo, titles: Mapping[str, str]) -> Component:
     """The request in words."""
     request = surface.request
     if request is None:
-        return dmc.Text(f"The file was imported and does not say how it was made.{other_split(surface)}", size="sm", c="dimmed")
+        said = "It was computed elsewhere and brings no question; what it says of itself stands below."
+        return dmc.Text(f"{said}{other_split(surface)}", size="sm", c="dimmed")
     y = request.grid.y
     return fact_list(
         fact("Network", words.network(request.architecture.name, request.architecture.options)),
@@ -78,6 +89,7 @@ def question(surface: SurfaceInfo, titles: Mapping[str, str]) -> Component:
         fact("Loss", words.LOSSES[request.loss]),
         fact("Directions", words.directions(request.plane)),
         fact("Normalisation", words.normalisation(request.plane)),
+        fact("Batch norm", statistics) if (statistics := words.batch_norm(request)) else None,
         fact("α", words.axis(request.grid.x)),
         fact("β", words.axis(y)) if y else None,
     )
@@ -104,6 +116,7 @@ def provenance(surface: SurfaceInfo) -> Component:
     lengths = drawn if isinstance(drawn, dict) else {}
     rows += [fact(title, words.number(lengths[n])) for n, title in DIRECTIONS.items() if isinstance(lengths.get(n), float)]
     rows += shares(surface.provenance.get("trajectory"))
+    rows += own_classes(surface)
     own = [
         fact("Id", html.Code(f"{surface.id[:16]}…", title=surface.id)),
         fact("Asked", words.when(surface.created), surface.created.isoformat(timespec="seconds")),
@@ -125,6 +138,19 @@ def shares(trajectory: Any) -> list[Component]:
     ]
 
 
+def own_classes(surface: SurfaceInfo) -> list[Component]:
+    """The accuracy of each class of the network itself, as far as it is in order: an imported file may say anything."""
+    found = surface.provenance.get("own_class_accuracy")
+    known = found if isinstance(found, dict) else {}
+    names = class_names(surface.request.data.dataset) if surface.request is not None else None
+    called = {str(index): name for index, name in enumerate(names or ())}
+    return [
+        fact(f"Own accuracy, {called.get(index, f'class {index}')}", f"{known[index]:.4g} %")
+        for index in map(str, range(MAX_CLASSES))
+        if isinstance(known.get(index), int | float)
+    ]
+
+
 def about(surface: SurfaceInfo) -> Component | None:
     """What the gallery says of its surface."""
     said = surface.provenance.get("about")
@@ -140,7 +166,7 @@ def value_text(name: str, value: Any) -> Component | str:
         return words.duration(value)
     if name == "started":
         return str(value)[:16].replace("T", " ")
-    if name == "own_accuracy" and isinstance(value, int | float):
+    if name in {"own_accuracy", "own_top5"} and isinstance(value, int | float):
         return f"{value:.4g} %"
     if isinstance(value, float):
         return words.number(value)

@@ -11,7 +11,10 @@ from dash.development.base_component import Component
 from app import figures, ids
 from app.pages.blocks import aria, icon
 from app.schemas import SurfaceInfo, View
+from landscape_core.catalogue import class_names
 from landscape_core.figures import axis_titles
+from landscape_core.quantities import PLAIN, described
+from landscape_core.requests import NATS, SurfaceRequest
 
 
 def address(
@@ -38,19 +41,28 @@ def address(
         "events": f"{base}/events",
         "state": surface.state,
         "problem": surface.problem,
+        "sent": surface.origin == "imported",
         "progress": surface.progress.model_dump(mode="json"),
         "view": view.model_dump(mode="json") if view else None,
         "titles": axis_titles(surface.request),
+        "told": told(surface.request),
         "scales": figures.colour_scales(),
         "ids": {"live": live, "point": point},
     }
+
+
+def told(request: SurfaceRequest | None) -> dict[str, Any]:
+    """What the browser is told of quantities: what each is, whether the loss is in nats, and what the classes are called."""
+    if request is None:
+        return described() | {"nats": False, "classes": None}
+    return described() | {"nats": request.loss in NATS, "classes": class_names(request.data.dataset)}
 
 
 def stores(known: dict[str, Any]) -> list[Component]:
     """The facts of the page: where it is, how far each of its surfaces is, the chosen cell, the view."""
     followed = []
     for part in known.get("surfaces", [known]):
-        begun = {name: part[name] for name in ("state", "problem", "progress")}
+        begun = {name: part[name] for name in ("state", "problem", "progress", "sent")}
         followed += [dcc.Store(id=part["ids"]["live"], data=begun), dcc.Store(id=part["ids"]["point"])]
     return [
         dcc.Store(id=ids.SURFACE_ADDRESS, data=known),
@@ -101,6 +113,7 @@ def toolbar(curve: bool, *more: Component) -> Component:
     return html.Div(
         [
             html.Div(projection, **flat),
+            html.Label([html.Span("Colour by"), quantity_choice()], className="tool", **flat),
             html.Div(colour_choice(), **flat),
             log,
             html.Label([html.Span("Max loss"), clip_choice()], className="tool"),
@@ -111,6 +124,21 @@ def toolbar(curve: bool, *more: Component) -> Component:
         className="toolbar",
         role="toolbar",
         **aria(label="How the surface is looked at"),
+    )
+
+
+def quantity_choice() -> Component:
+    """What the colours show; heights stay the loss. The stream tells what there is to choose from."""
+    return dmc.Select(
+        id=ids.SURFACE_COLOUR_BY,
+        data=[{"value": "loss", "label": PLAIN["loss"].title}],
+        value="loss",
+        size="xs",
+        w=158,
+        allowDeselect=False,
+        maxDropdownHeight=320,
+        comboboxProps={"width": 220, "position": "bottom-start"},
+        **aria(label="What the colours show"),
     )
 
 
@@ -189,6 +217,8 @@ def _numbers(base: str, surface: SurfaceInfo) -> list[Component]:
         _file("Table (.csv)", "one line a cell", f"{base}/data.csv"),
         _file("JSON (.json)", "", f"{base}/data.json"),
     ]
+    if surface.request is not None and surface.request.plane.run:
+        files.append(_file("Training run (.h5)", "its projection, in the form of Li et al.'s code", f"{base}/projection.h5"))
     if "/shares/" not in base and surface.origin == "computed":
         drawn = _file("Directions (.h5)", "to use them again, here or with Li et al.'s code", f"{base}/directions.h5")
         files.append(html.Div(drawn, className="only-finished"))

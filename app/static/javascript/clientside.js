@@ -14,6 +14,7 @@
   const count = (n) => Math.round(n).toLocaleString("en-US");
   const minus = (text) => text.replace("-", "−");
   const short = (v) => (v === null || v === undefined ? "—" : minus(Math.abs(v) >= 1e5 || (v !== 0 && Math.abs(v) < 1e-3) ? v.toExponential(2) : String(Number(v.toPrecision(4)))));
+  const perplexity = (p) => (Number.isFinite(p.perplexity) ? ["Perplexity", short(p.perplexity), "exp of the mean loss over the tokens"] : null);
   const place = (v) => minus(String(Number(v.toFixed(4))));
   const at = (p) => (p.y === null || p.y === undefined ? `α ${place(p.x)}` : `α ${place(p.x)}, β ${place(p.y)}`);
   const plural = (n, one, many) => `${count(n)} ${n === 1 ? one : many}`;
@@ -42,7 +43,9 @@
       asked.search = search || "";
       let problem = "The server does not answer; reload the page in a moment.";
       try {
-        const answer = await (await fetch(asked)).json();
+        const response = await fetch(asked);
+        problem = `What answered is no page of Loss Atlas (HTTP ${response.status}): a login in front of it may have run out; reload the page.`;
+        const answer = await response.json();
         if (answer.content) return [answer.content, answer.title];
         problem = answer.error?.message || problem;
       } catch { /* said below */ }
@@ -116,11 +119,13 @@
   };
   const HOMES = { queued: true, running: true };
 
-  function sentence({ state, progress, connection }) {
+  function sentence({ state, progress, connection, sent }) {
     if (connection === "lost") return "The connection was lost; trying again…";
     if (!HOMES[state]) return "";
-    if (!progress || !progress.stages) return "Waiting for a worker";
-    const parts = [`Stage ${progress.stage} of ${progress.stages}`];
+    if (sent && !progress?.stage) return "Waiting for its sender's first surface";
+    if (!progress || !(progress.stages || sent)) return "Waiting for a worker";
+    const parts = [progress.stages ? `Stage ${progress.stage} of ${progress.stages}` : `Stage ${progress.stage}`];
+    if (sent) parts.push("sent while it is computed");
     if (progress.examples) parts.push(plural(progress.examples, "example a cell", "examples a cell"));
     if (progress.seconds_left !== null && progress.seconds_left !== undefined) parts.push(`${duration(progress.seconds_left)} left`);
     return parts.join(" · ");
@@ -130,27 +135,41 @@
     if (live.facts?.low) return null;
     if (live.facts) return "No cell of this surface has a finite loss, so there is nothing to draw.";
     if (live.state === "failed") return "The computation failed before there was a surface to show.";
+    if (live.state === "cancelled" && live.sent) return "It was left unfinished before there was a surface to show.";
     if (live.state === "cancelled") return "Cancelled before there was a surface to show.";
     return live.state === "queued" ? "Waiting for a worker…" : "The first whole surface is on its way…";
+  }
+
+  /** The accuracy of each class at a cell, as bars from 0 to 100 %. */
+  function classes(found) {
+    if (!found.length) return null;
+    const bar = ({ value }) => html("Span", { className: "class-bar", "aria-hidden": "true" }, html("Span", { style: { width: `${value ?? 0}%` } }));
+    const row = (q) => html("Div", { className: "class-row", title: q.meaning }, html("Dt", {}, q.called), html("Dd", {}, bar(q), html("Span", { className: "class-value" }, q.value === null ? "—" : `${short(q.value)} %`)));
+    return html("Div", { className: "classes" }, html("H3", { className: "classes-title" }, "Accuracy of each class"), html("Dl", { className: "class-rows" }, found.map(row)));
   }
 
   const surface = {
     /** Begins to follow; the controls say again what they said when the page was left, or what the link says. */
     start(address) {
-      if (!address) return [no(), no(), no(), no(), no()];
+      if (!address) return [no(), no(), no(), no(), no(), no()];
       document.title = `${address.title} · Loss Atlas`;
       stream.follow(address);
       const view = stream.remembered(address);
-      return [view.projection || "surface", view.colour || "Viridis", Boolean(view.log ?? address.log), view.clip ?? "", Boolean(view.contours)];
+      return [view.projection || "surface", view.colour_by || "loss", view.colour || "Viridis", Boolean(view.log ?? address.log), view.clip ?? "", Boolean(view.contours)];
     },
-    look(projection, colour, log, clip, contours, address) {
+    look(projection, by, colour, log, clip, contours, address) {
       if (!address) return [no(), no()];
       const limit = Number(clip);
-      const view = { projection, colour, log, clip: clip !== "" && clip !== null && limit > 0 ? limit : null, contours };
+      const view = { projection, colour_by: by || "loss", colour, log, clip: clip !== "" && clip !== null && limit > 0 ? limit : null, contours };
       stream.look(view);
       document.querySelector(".toolbar")?.classList.toggle("looks-contour", projection === "contour");
       const scale = address.scales[colour] || [];
       return [view, { background: `linear-gradient(90deg, ${scale.map((stop) => stop[1]).join(", ")})` }];
+    },
+    /** What the colours may show, as far as the stream has brought it. */
+    colours(live, shown) {
+      const known = (live?.colours || []).map((c) => ({ value: c.name, label: c.title }));
+      return !known.length || JSON.stringify(known) === JSON.stringify(shown) ? no() : known;
     },
     home(clicks) { if (clicks) stream.resetCamera(); return clicks || 0; },
     picture(clicks, address) {
@@ -159,7 +178,8 @@
     },
     progress(live) {
       if (!live || !live.state) return [no(), no(), no(), no(), no(), no()];
-      const [word, colour] = STATES[live.state], note = waitingFor(live);
+      const left = live.sent && live.state === "cancelled";
+      const [word, colour] = left ? ["Unfinished", "orange"] : STATES[live.state], note = waitingFor(live);
       const done = live.state === "finished" ? 100 : 100 * (live.progress?.done || 0);
       const spinner = HOMES[live.state] && note ? html("Div", { className: "stage-spinner" }) : null;
       return [
@@ -171,7 +191,7 @@
       const shown = (yes) => (yes ? {} : { display: "none" });
       if (!live) return [shown(false), shown(false), no()];
       const over = !HOMES[live.state];
-      return [shown(!over), shown(live.state === "failed" || live.state === "cancelled"), over && told !== live.state ? live.state : no()];
+      return [shown(!over && !live.sent), shown(!live.sent && (live.state === "failed" || live.state === "cancelled")), over && told !== live.state ? live.state : no()];
     },
     /** What can be taken away: numbers once there is a whole surface, directions once it is finished. */
     downloads(live) {
@@ -186,12 +206,44 @@
       return [
         facts([
           ["Trained network", short(f.centre?.loss), "Mean loss at the centre, α = β = 0"],
+          f.centre && perplexity(f.centre),
           f.low && ["Minimum", [html("Span", {}, short(f.low.loss)), html("Span", { className: "where" }, at(f.low))]],
           f.high && ["Maximum", [html("Span", {}, short(f.high.loss)), html("Span", { className: "where" }, at(f.high))]],
           ["Grid shown", grid], ["Examples a cell", count(live.examples || 0)],
         ]),
-        f.not_finite ? html("Div", { className: "holes" }, `${plural(f.not_finite, "cell is", "cells are")} not finite: measured, and shown as ${f.not_finite === 1 ? "a hole" : "holes"}.`) : null,
+        [
+          f.not_finite ? html("Div", { className: "holes" }, `${plural(f.not_finite, "cell is", "cells are")} not finite: measured, and shown as ${f.not_finite === 1 ? "a hole" : "holes"}.`) : null,
+          ...(live.colours || []).filter((c) => f.unknown[c.name]).map((c) => html("Div", { className: "holes" }, `${c.title}: unknown at ${plural(f.unknown[c.name], "cell that has", "cells that have")} a loss; coloured by it, the surface is grey there, and the contour picture empty.`)),
+        ],
       ];
+    },
+    /** How flat it is around the network, of the grid shown. A lower bound has ≥; the words say why. */
+    flatness(live) {
+      const f = live?.flatness;
+      if (!f) return html("P", { className: "dim" }, "Nothing measured yet.");
+      if (f.centre_loss === null) return html("P", { className: "dim" }, "The grid has no loss at the centre, α = β = 0, so there is no basin around it.");
+      const told = (m, unit = "") => (m.value === null ? "—" : `${m.is_bound ? "≥ " : ""}${short(m.value)}${unit}`);
+      const row = (name, m, text, unit) => m && [name, told(m, unit), `${text}${m.note ? ` ${m.note}` : ""}`];
+      const basin = `with a loss of at most ${short(f.level)}: ${f.level_is}.`;
+      const barriers = f.barriers.filter((b) => b.above_line !== null).flatMap((b) => {
+        const name = f.barriers.length > 1 ? `Barrier along ${b.axis === "x" ? "δ" : "η"}` : "Barrier", bound = b.is_bound ? "≥ " : "";
+        const why = `The highest loss between the two checkpoints is ${short(b.peak_loss)}, at ${place(b.peak_at)} between 0 and 1. ${b.note}`;
+        return [
+          [name, `${bound}${short(b.above_line)}`, `Most that the loss on the way lies above the straight line between both ends' losses. ${why}`],
+          ["… over the mean", `${bound}${short(b.above_mean)}`, `Highest loss less the mean of both ends' losses (Frankle et al. 2020). ${why}`],
+          ["… over the higher end", `${bound}${short(b.above_higher_end)}`, `Highest loss less the higher end's. ${why}`],
+        ];
+      });
+      const rows = [
+        ...barriers,
+        row("Basin width, δ", f.width_x, `Length along δ through the centre ${basin} In units of δ.`),
+        row("Basin width, η", f.width_y, `Length along η through the centre ${basin} In units of η.`),
+        row("Basin area", f.area, `Connected region around the centre ${basin} In units of δ times η.`),
+        row("ε-sharpness", f.sharpness, `Highest rise of the loss where |α| and |β| are at most ${place(f.epsilon)}, over 1 + the centre's loss (Keskar et al. 2017), in this plane only.`, " %"),
+      ].filter(Boolean);
+      const meaning = rows.map(([name, , text]) => html("P", { className: "dim" }, html("B", {}, `${name}. `), text));
+      return html("Div", {}, facts(rows), html("Details", { className: "panel-note" },
+        html("Summary", {}, "What these numbers are"), meaning, html("P", { className: "dim" }, "All of them are of this plane alone. “≥”: at least.")));
     },
     cell(point) {
       if (!point) return html("P", { className: "dim" }, "Point at the surface, or click a cell to keep it.");
@@ -201,8 +253,9 @@
         ["α", place(point.x)], point.y === null ? null : ["β", place(point.y)],
         ["Mean loss", loss, "± standard error of the mean over the examples"],
         ["Accuracy", point.accuracy === null ? "—" : `${short(point.accuracy)} %`],
+        ...point.further.filter((q) => q.class === undefined).map((q) => [q.title, q.value === null ? "—" : `${short(q.value)}${q.unit && ` ${q.unit}`}`, q.meaning]),
         ["Examples", count(point.examples)],
-      ]));
+      ]), classes(point.further.filter((q) => q.class !== undefined)));
     },
     reopen(clicks, address) { if (clicks) stream.follow(address); return clicks || 0; },
     /** What a link shall show: the view as it is at this moment. */

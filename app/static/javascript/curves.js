@@ -2,7 +2,7 @@
 (() => {
   "use strict";
 
-  const { basis, inks, heights, span, nearest, named, flat, label, facts } = window.lossAtlas.scene;
+  const { basis, inks, named, flat, label } = window.lossAtlas.scene, { facts, heights, nearest, span } = window.lossAtlas.values;
 
   const INKS = {
     light: [["#4f46e5", "rgba(79,70,229,0.16)"], ["#c2570c", "rgba(194,87,12,0.16)"]],

@@ -7,13 +7,13 @@
   "use strict";
 
   const RETRY_MS = [1000, 2000, 4000, 8000, 15000];
-  const { decode, facts } = window.lossAtlas.scene;
+  const { about, available, decode, facts } = window.lossAtlas.values;
   const tell = (id, data) => window.dash_clientside.set_props(id, { data });
 
-  /** address: {events, state, progress, ids: {live}} of a surface. */
+  /** address: {events, state, progress, sent, told, ids: {live}} of a surface. */
   function follow(address, heard) {
-    const me = { address, surface: null, stages: [], live: { state: address.state, progress: address.progress }, ended: false, open, close, again };
-    let source = null, failures = 0, reopen = null;
+    const me = { address, surface: null, stages: [], live: { state: address.state, progress: address.progress, sent: address.sent }, ended: false, open, close, again, leave };
+    let source = null, failures = 0, reopen = null, left = false;
 
     function report(change) {
       me.live = { ...me.live, ...change };
@@ -29,11 +29,22 @@
       on("surface", (event) => {
         me.surface = decode(event);
         me.stages.push(event.stage);
-        report({ progress: event.progress, state: event.state, facts: facts(me.surface), examples: event.examples, stage: event.stage, stages: event.stages });
+        const colours = available(me.surface, address.told).map((name) => about(name, address.told));
+        report({ progress: event.progress, state: event.state, facts: facts(me.surface), colours, flatness: event.flatness, examples: event.examples, stage: event.stage, stages: event.stages });
         heard();
       });
       on("progress", (event) => report({ progress: event.progress, state: event.state }));
-      on("end", (event) => { me.ended = true; close(); report({ state: event.state, problem: event.problem, connection: "ended" }); heard(); });
+      on("end", (event) => { me.ended = true; close(); report({ state: event.state, problem: event.problem, connection: "ended" }); heard(); measured(); });
+    }
+
+    /** The own losses of a run's checkpoints are measured after the end. */
+    function measured() {
+      window.lossAtlas.way.awaitLosses(address, me.surface, (trajectory) => {
+        if (left) return;
+        me.surface = { ...me.surface, trajectory };
+        report({ run: true });
+        heard();
+      });
     }
 
     /** The browser reconnects by itself, unless the server refused; then we try again, ever more slowly. */
@@ -56,6 +67,12 @@
       close();
       me.ended = false;
       open();
+    }
+
+    /** Nothing that comes later is told. */
+    function leave() {
+      close();
+      left = true;
     }
 
     return me;

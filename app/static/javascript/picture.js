@@ -42,7 +42,7 @@
    *
    * selector: of the element that Plotly draws into. It is ours alone: `dcc.Graph` would draw its own figure again after each drag.
    * followed: the surfaces that it shows (see events.js): one, or several curves.
-   * page: {look() ─▶ {view, scales, pin, range}, turned(picture, camera), moved(picture, change), hovered(place), chosen(place, surface)}.
+   * page: {look() ─▶ {view, scales, pin, range, painted}, turned(picture, camera), moved(picture, change), hovered(place), chosen(place, surface)}.
    * camera: where it begins.
    */
   function picture(selector, followed, page, camera) {
@@ -57,9 +57,9 @@
     }
 
     function drawn() {
-      const { view, scales, pin, range } = page.look();
-      const { titles } = followed[0].address;
-      const setting = { dark: dark(), narrow: narrow(), scales, titles, camera: look(), pin, range };
+      const { view, scales, pin, range, painted: colours } = page.look();
+      const { titles, told } = followed[0].address;
+      const setting = { dark: dark(), narrow: narrow(), scales, titles, told, camera: look(), pin, range, painted: colours };
       if (followed.length === 1) return figure(followed[0].surface, view, setting);
       const lines = followed.map(({ surface, address }, index) => ({ surface, name: address.name, index }));
       return curves(lines.filter(({ surface }) => surface), view, setting);
@@ -90,7 +90,8 @@
 
     /** The surface that the pointer is at, and the place on it; traces that are no measurement come after those that are. */
     function pointed(event) {
-      const p = event.points.find(({ curveNumber }) => curveNumber < followed.length), surface = p && followed[p.curveNumber].surface;
+      const grey = ({ data }) => data.type === "surface" && data.name === "unknown";  // cells without what the colours show
+      const p = event.points.find((point) => point.curveNumber < followed.length || grey(point)), surface = p && followed[grey(p) ? 0 : p.curveNumber].surface;
       return surface ? { surface, place: surface.y ? { x: p.x, y: p.y } : { x: p.x } } : null;
     }
 

@@ -19,64 +19,12 @@
   };
   const FONT = '"Inter Variable", Inter, system-ui, sans-serif';
 
-  /** The bytes of a base64 string as a typed array (little-endian, as sent). */
-  const numbers = (text, Type) => new Type(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
+  const { cell, colouring, facts, heights, span } = window.lossAtlas.values;
 
-  const cut = (flat, rows, columns) => Array.from({ length: rows }, (_, r) => Array.from(flat.subarray(r * columns, (r + 1) * columns)));
-
-  /** One "surface" event with its arrays unpacked to rows. */
-  function decode(event) {
-    const { rows, columns } = event;
-    return {
-      ...event,
-      loss: cut(numbers(event.loss, Float32Array), rows, columns),
-      stderr: cut(numbers(event.stderr, Float32Array), rows, columns),
-      accuracy: cut(numbers(event.accuracy, Float32Array), rows, columns),
-      counts: cut(numbers(event.counts, Int32Array), rows, columns),
-    };
-  }
-
-  /** Index of the coordinate nearest to a value. */
-  const nearest = (axis, value) => axis.reduce((best, v, i) => (Math.abs(v - value) < Math.abs(axis[best] - value) ? i : best), 0);
-
-  /** Everything that is known about the cell nearest to (x, y). */
-  function cell(surface, x, y) {
-    const i = nearest(surface.x, x), j = surface.y ? nearest(surface.y, y) : 0;
-    return {
-      x: surface.x[i], y: surface.y ? surface.y[j] : null, i, j,
-      loss: finite(surface.loss[j][i]), stderr: finite(surface.stderr[j][i]),
-      accuracy: finite(surface.accuracy[j][i]), examples: surface.counts[j][i],
-    };
-  }
-
-  const finite = (value) => (Number.isFinite(value) ? value : null);
-
-  /** Lowest, highest and centre loss, each with its place. */
-  function facts(surface) {
-    let low = null, high = null;
-    surface.loss.forEach((row, j) => row.forEach((loss, i) => {
-      if (!Number.isFinite(loss)) return;
-      const here = { loss, x: surface.x[i], y: surface.y ? surface.y[j] : null };
-      if (!low || loss < low.loss) low = here;
-      if (!high || loss > high.loss) high = here;
-    }));
-    const middle = cell(surface, 0, 0);
-    const centred = Math.abs(middle.x) < 1e-9 && Math.abs(middle.y ?? 0) < 1e-9;
-    return {
-      low, high, centre: centred ? middle : null, not_finite: surface.not_finite,
-      cells: surface.rows * surface.columns, rows: surface.rows, columns: surface.columns,
-    };
-  }
-
-  /** Heights to draw: the loss, or its logarithm; NaN where there is none. */
-  const heights = (rows, log) => rows.map((row) => row.map((v) => (log ? (v > 0 ? Math.log10(v) : NaN) : Number.isFinite(v) ? v : NaN)));
-
-  function span(rows, view) {
-    const all = rows.flat().filter(Number.isFinite);
-    if (!all.length) return null;
-    const limit = view.clip ? (view.log ? Math.log10(view.clip) : view.clip) : Infinity;
-    const low = all.reduce((a, b) => Math.min(a, b)), high = Math.min(all.reduce((a, b) => Math.max(a, b)), limit);
-    return high > low ? { low, high } : { low: Math.min(low, high) - 0.5, high: high + (limit < low ? 0 : 0.5) };
+  /** The range of what the colours show that several surfaces have together; null while they show the loss, or none shows anything else. */
+  function commonColours(parts, view) {
+    const ranges = parts.map(({ surface, told }) => colouring(surface, view, told)?.range).filter(Boolean);
+    return ranges.length ? { low: Math.min(...ranges.map(({ low }) => low)), high: Math.max(...ranges.map(({ high }) => high)) } : null;
   }
 
   /** The range of heights that several surfaces have together; null while none has a finite one. */
@@ -96,40 +44,61 @@
   }
 
   /** The figure of a surface as it is looked at.
-   * setting: {dark, narrow, scales: {name: stops}, titles: {x, y, z, log}, camera, pin: {x, y} | null, range: {low, high} of the heights,
-   * if it is not the surface's own} */
+   * setting: {dark, narrow, scales: {name: stops}, titles: {x, y, z, log}, told, camera, pin: {x, y} | null, range: {low, high} of the
+   * heights and `painted` of what the colours show, where they are not the surface's own} */
   function figure(surface, view, setting) {
     if (surface.rows < 2 || surface.columns < 2) return window.lossAtlas.scene.curves([{ surface, name: "mean loss", index: 0 }], view, setting);
     const ink = inks(setting.dark), base = basis(ink), z = heights(surface.loss, view.log), own = span(z, view), range = own && (setting.range || own);
-    if (view.projection === "contour") return contour(surface, z, range, view, setting, base, ink);
-    return landscape(surface, z, range, view, setting, base, ink);
+    const found = colouring(surface, view, setting.told), by = found && { ...found, range: setting.painted || found.range };
+    if (view.projection === "contour") return contour(surface, z, range, by, view, setting, base, ink);
+    return landscape(surface, z, range, by, view, setting, base, ink);
   }
 
-  function colourbar(setting, view, ink) {
+  function colourbar(setting, by, view, ink) {
     return {
       thickness: 10, len: setting.narrow ? 0.45 : 0.56, x: 0.012, xanchor: "left", y: 0.5, outlinewidth: 0,
       tickfont: { size: 11, color: ink.faint }, ticks: "", nticks: 6,
-      title: { text: view.log ? setting.titles.log : setting.titles.short, side: "top", font: { size: 11, color: ink.faint } },
+      title: { text: by ? by.axis_title : view.log ? setting.titles.log : setting.titles.short, side: "top", font: { size: 11, color: ink.faint } },
     };
   }
 
   const named = (view) => (view.log ? "log₁₀ loss" : "loss");
 
-  function landscape(surface, z, range, view, setting, base, ink) {
+  /** What the hand is told of a cell: its place, its loss and what the colour shows; one of them is the trace's z. */
+  function hover(by, view, height) {
+    const place = "α %{x:.3~g} · β %{y:.3~g}<br>", loss = `<b>${named(view)} %{${height}:.4~g}</b>`;
+    return by ? `${place}${loss}<br>${by.title} %{${height === "z" ? "customdata" : "z"}:.4~g}${by.unit && ` ${by.unit}`}<extra></extra>` : `${place}${loss}<extra></extra>`;
+  }
+
+  /** Where a cell has a loss but not what the colours show, the patches around it are grey, of the same heights. */
+  function unknown(surface, z, by, range, setting) {
+    const missing = (j, i) => by && Number.isFinite(z[j]?.[i]) && !Number.isFinite(by.values[j][i]), near = [-1, 0, 1];
+    const beside = (j, i) => near.some((dj) => near.some((di) => missing(j + dj, i + di)));
+    const patches = by ? z.map((row, j) => row.map((v, i) => (beside(j, i) ? v : NaN))) : z, grey = setting.dark ? "#5b667a" : "#a9b2c0";
+    return {
+      type: "surface", x: surface.x, y: surface.y, z: patches, visible: Boolean(range) && patches !== z && patches.some((row) => row.some(Number.isFinite)),
+      colorscale: [[0, grey], [1, grey]], showscale: false, connectgaps: false, name: "unknown",
+      hovertemplate: by ? `α %{x:.3~g} · β %{y:.3~g}<br>${by.title}: unknown<extra></extra>` : "",
+    };
+  }
+
+  function landscape(surface, z, range, by, view, setting, base, ink) {
     const low = range ? range.low : 0, high = range ? range.high : 1, floor = view.contours ? low - 0.22 * (high - low) : low - 0.02 * (high - low);
+    const shown = by ? z.map((row, j) => row.map((v, i) => (Number.isFinite(by.values[j][i]) ? v : NaN))) : z;
+    const colours = by ? { surfacecolor: by.values, customdata: by.values, cmin: by.range.low, cmax: by.range.high } : { cmin: low, cmax: high };
     const main = {
-      type: "surface", x: surface.x, y: surface.y, z, visible: Boolean(range), cmin: low, cmax: high, connectgaps: false,
-      colorscale: setting.scales[view.colour] || "Viridis", showscale: !setting.narrow && Boolean(range), colorbar: colourbar(setting, view, ink),
+      type: "surface", x: surface.x, y: surface.y, z: shown, visible: Boolean(range), ...colours, connectgaps: false,
+      colorscale: setting.scales[view.colour] || "Viridis", showscale: !setting.narrow && Boolean(range), colorbar: colourbar(setting, by, view, ink),
       lighting: { ambient: 0.72, diffuse: 0.65, specular: 0.12, roughness: 0.75, fresnel: 0.08 },
       lightposition: { x: -2000, y: -3000, z: 9000 },
       contours: {
         x: { highlight: false }, y: { highlight: false },
         z: {
-          highlight: false, show: view.contours, usecolormap: true, width: 2, project: { z: view.contours },
+          highlight: false, show: view.contours, usecolormap: !by, color: ink.faint, width: 2, project: { z: view.contours },
           start: low, end: high, size: (high - low) / 14 || 1,
         },
       },
-      hovertemplate: `α %{x:.3~g} · β %{y:.3~g}<br><b>${named(view)} %{z:.4~g}</b><extra></extra>`,
+      hovertemplate: hover(by, view, "z"),
     };
     const axis = (text, extra) => ({
       title: { text, font: { size: setting.narrow ? 11 : 13, color: ink.text } }, tickfont: { size: 10.5, color: ink.faint }, showbackground: false,
@@ -138,7 +107,7 @@
     const wide = surface.range.x[1] - surface.range.x[0], deep = surface.range.y[1] - surface.range.y[0];
     const scale = Math.sqrt(Math.min(4, Math.max(0.25, deep / wide || 1)));
     return {
-      data: [main, ...marks(surface, z, range, setting, ink)],
+      data: [main, ...marks(surface, z, range, setting, ink), unknown(surface, z, by, range, setting)],
       layout: {
         ...base, margin: { l: 0, r: 0, t: 0, b: 0 },
         scene: {
@@ -181,25 +150,29 @@
     return power * (lead < 1.5 ? 1 : lead < 3.5 ? 2 : lead < 7.5 ? 5 : 10);
   }
 
-  function contour(surface, z, range, view, setting, base, ink) {
+  /** Seen from above: colours, and over them the lines of equal loss. Where the colours show another thing it is a layer of its own. */
+  function contour(surface, z, range, by, view, setting, base, ink) {
     const low = range ? range.low : 0, high = range ? range.high : 1, step = roundStep(high - low, 15);
-    const main = {
-      type: "contour", x: surface.x, y: surface.y, z, visible: Boolean(range), zmin: low, zmax: high, autocontour: false, connectgaps: false,
-      colorscale: setting.scales[view.colour] || "Viridis", showscale: !setting.narrow, colorbar: { ...colourbar(setting, view, ink), x: 1.01 },
-      contours: {
-        coloring: "heatmap", start: step * Math.ceil(low / step), end: high, size: step, showlabels: !setting.narrow,
-        labelfont: { size: 10.5, color: "#ffffff", family: FONT }, labelformat: ".2~f",
-      },
-      line: { width: 0.9, color: "rgba(255,255,255,0.62)" },
-      hovertemplate: `α %{x:.3~g} · β %{y:.3~g}<br><b>${named(view)} %{z:.4~g}</b><extra></extra>`,
+    const frame = { type: "contour", x: surface.x, y: surface.y, visible: Boolean(range), autocontour: false, connectgaps: false };
+    const lines = {
+      start: step * Math.ceil(low / step), end: high, size: step, showlabels: !setting.narrow,
+      labelfont: { size: 10.5, color: "#ffffff", family: FONT }, labelformat: ".2~f",
     };
+    const line = { width: 0.9, color: "rgba(255,255,255,0.62)" }, bar = { ...colourbar(setting, by, view, ink), x: 1.01 };
+    const painted = { colorscale: setting.scales[view.colour] || "Viridis", showscale: !setting.narrow, colorbar: bar };
+    const main = by ? {
+      ...frame, ...painted, z: by.values.map((row, j) => row.map((v, i) => (Number.isFinite(z[j][i]) ? v : NaN))), zmin: by.range.low, zmax: by.range.high,
+      customdata: z, contours: { coloring: "heatmap", showlines: false, start: by.range.low, end: by.range.high, size: (by.range.high - by.range.low) / 15 },
+      line: { width: 0 }, hovertemplate: hover(by, view, "customdata"),
+    } : { ...frame, ...painted, z, zmin: low, zmax: high, contours: { ...lines, coloring: "heatmap" }, line, hovertemplate: hover(null, view, "z") };
+    const over = { ...frame, z, zmin: low, zmax: high, visible: Boolean(range && by), contours: { ...lines, coloring: "none" }, line, showscale: false, hoverinfo: "skip" };
     const dot = (p, name, marker) => ({
       type: "scatter", mode: "markers", x: [p ? p.x : 0], y: [p ? p.y : 0], visible: Boolean(p), name, hoverinfo: "skip", marker,
     });
     return {
       data: [main,
         dot(facts(surface).centre, "trained network", { size: 11, symbol: "diamond", color: "#ffffff", line: { color: "#0f172a", width: 1.5 } }),
-        dot(setting.pin, "chosen cell", { size: 11, color: "#ff4d6d", line: { color: "#ffffff", width: 1.5 } })],
+        dot(setting.pin, "chosen cell", { size: 11, color: "#ff4d6d", line: { color: "#ffffff", width: 1.5 } }), over],
       layout: {
         ...base, margin: { l: 58, r: setting.narrow ? 14 : 78, t: 18, b: 52 }, dragmode: "pan",
         xaxis: flat(setting, ink, { title: label(setting.titles.x, ink), range: surface.range.x, constrain: "domain", zeroline: false }),
@@ -208,5 +181,5 @@
     };
   }
 
-  window.lossAtlas = { ...window.lossAtlas, scene: { CONFIG, home, decode, cell, facts, figure, common, basis, inks, heights, span, nearest, named, flat, label } };
+  window.lossAtlas = { ...window.lossAtlas, scene: { CONFIG, home, figure, common, commonColours, basis, inks, named, flat, label } };
 })();

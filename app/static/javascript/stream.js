@@ -10,7 +10,7 @@
 (() => {
   "use strict";
 
-  const { home, cell, facts, common } = window.lossAtlas.scene;
+  const { home, common, commonColours } = window.lossAtlas.scene, { cell, facts } = window.lossAtlas.values;
   const { load, narrow, picture } = window.lossAtlas.picture;
   const tell = (id, data) => window.dash_clientside.set_props(id, { data });
   let page = null;
@@ -31,13 +31,14 @@
 
   /* -- what the pictures have in common -- */
 
-  /** One range of heights for all, if they are drawn on one scale. */
-  function range() {
-    const surfaces = page.followed.map(({ surface }) => surface).filter(Boolean);
-    return page.same && page.pictures.length > 1 ? common(surfaces, page.view) : undefined;
+  /** The range of heights of all, and of what their colours show, if they are drawn on one scale. */
+  function ranges() {
+    if (!page.same || page.pictures.length < 2) return {};
+    const parts = page.followed.filter(({ surface }) => surface).map(({ surface, address }) => ({ surface, told: address.told }));
+    return { range: common(parts.map(({ surface }) => surface), page.view), painted: commonColours(parts, page.view) };
   }
 
-  const looked = (mine) => () => (page === mine ? { view: page.view, scales: page.address.scales, pin: page.pin, range: page.view && range() } : {});
+  const looked = (mine) => () => (page === mine ? { view: page.view, scales: page.address.scales, pin: page.pin, ...(page.view ? ranges() : {}) } : {});
 
   function paint() {
     if (!page) return;
@@ -66,7 +67,7 @@
     page.followed.forEach(({ surface, address }) => {
       if (!surface) return;
       const place = page.hover || page.pin || (facts(surface).centre && { x: 0, y: 0 });
-      tell(address.ids.point, place ? { ...cell(surface, place.x, place.y ?? 0), kind: page.hover ? "hover" : page.pin ? "pin" : "centre" } : null);
+      tell(address.ids.point, place ? { ...cell(surface, place.x, place.y ?? 0, address.told), kind: page.hover ? "hover" : page.pin ? "pin" : "centre" } : null);
     });
   }
 
@@ -132,7 +133,7 @@
 
   function leave() {
     if (!page) return;
-    close();
+    page.followed.forEach((f) => f.leave());
     page.pictures.forEach((p) => p.leave());
     page = null;
   }

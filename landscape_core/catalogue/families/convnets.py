@@ -23,6 +23,7 @@ from landscape_core.catalogue.convolution_geometry import (
     usual_sizes,
 )
 from landscape_core.catalogue.family import NEAR, ArchitectureEntry, Candidate, Family, Options, Shapes
+from landscape_core.catalogue.symmetry import FIXED, Symmetry
 from landscape_core.errors import InvalidRequest
 from landscape_core.requests import ArchitectureSpec
 
@@ -133,6 +134,23 @@ class Convnets(Family):
             total += math.prod(place) * layer.inputs * layer.outputs * math.prod(layer.kernel)
             place = place if step.pool is None else step.pool.outputs(place)
         return total + sum(layer.inputs * layer.outputs for layer in chain.affine)
+
+    def symmetry(self, spec: ArchitectureSpec, options: Options, shapes: Shapes) -> Symmetry:
+        """The channels of every convolution and the units of every affine layer but the last may change places."""
+        del spec, options
+        chain = convolution_chain(shapes)
+        names, made, reads = own_names(chain), Symmetry(), FIXED
+        for layer in chain.layers:
+            name = names[layer.name]
+            writes = FIXED if layer == chain.affine[-1] else made.units(name, layer.outputs)
+            if layer.kernel:
+                made.convolution(name, reads, writes, bias=layer.bias)
+            else:
+                made.affine(name, reads, writes, span=chain.places if layer == chain.affine[0] else 1, bias=layer.bias)
+            if layer.norm is not None:
+                made.batch_norm(names[layer.norm], writes, scaled=layer.scaled)
+            reads = writes
+        return made
 
     def size_problem(self, spec: ArchitectureSpec, options: Options, shapes: Shapes, height: int, width: int) -> str | None:
         """Images that give another number of places than the first affine layer takes."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from landscape_core.catalogue.family import ArchitectureEntry, Layout, NamedFamily, Options, Shapes
+from landscape_core.catalogue.symmetry import FIXED, Channels, Symmetry
 from landscape_core.requests import ArchitectureSpec
 
 FOUR_STAGE_BLOCKS = {
@@ -70,6 +71,41 @@ def _block(layout: Layout, block: str, form: FourStageForm, before: int, halving
     return after
 
 
+def _four_stage_symmetry(form: FourStageForm) -> Symmetry:
+    """The channels inside a block may change places, and those between blocks, all of a stage in one order."""
+    made, before = Symmetry(), FOUR_STAGE_WIDTHS[0]
+    stream = made.units("conv1", before)
+    made.convolution("conv1", FIXED, stream)
+    made.batch_norm("bn1", stream)
+    for stage, blocks in enumerate(FOUR_STAGE_BLOCKS[form.depth]):
+        for index in range(blocks):
+            enlarged = index == 0 and (stage > 0 or form.bottleneck)
+            stream = _block_symmetry(made, f"layer{stage + 1}.{index}", form, stream, (FOUR_STAGE_WIDTHS[stage], enlarged))
+    made.affine("linear", stream, FIXED)
+    return made
+
+
+def _block_symmetry(made: Symmetry, block: str, form: FourStageForm, stream: Channels, shape: tuple[int, bool]) -> Channels:
+    """Writes down one block of a width, which perhaps enlarges the stream; gives what leaves it."""
+    width, enlarged = shape
+    reads, last = stream, 3 if form.bottleneck else 2
+    for number in range(1, last + 1):
+        name = f"{block}.conv{number}"
+        if number < last:
+            writes = made.units(name, width)
+        elif form.has_shortcuts and not enlarged:
+            writes = stream
+        else:
+            writes = made.units(name, width * EXPANSION if form.bottleneck else width)
+        made.convolution(name, reads, writes)
+        made.batch_norm(f"{block}.bn{number}", writes)
+        reads = writes
+    if form.has_shortcuts and enlarged:
+        made.convolution(f"{block}.shortcut.0", stream, reads)
+        made.batch_norm(f"{block}.shortcut.1", reads)
+    return reads
+
+
 class FourStageResNets(NamedFamily):
     """ResNets 18 to 152 in their form for small images, with and without shortcuts."""
 
@@ -96,3 +132,8 @@ class FourStageResNets(NamedFamily):
         del options
         form = four_stage_form(spec.name) or FourStageForm(18, bottleneck=False, has_shortcuts=True)
         return _four_stage_layout(form, *self.ends(shapes))
+
+    def symmetry(self, spec: ArchitectureSpec, options: Options, shapes: Shapes) -> Symmetry:
+        """The channels inside a block may change places, and those between blocks, all of a stage in one order."""
+        del options, shapes
+        return _four_stage_symmetry(four_stage_form(spec.name) or FourStageForm(18, bottleneck=False, has_shortcuts=True))

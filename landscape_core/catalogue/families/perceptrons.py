@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from landscape_core.catalogue.affine_chains import affine_layers, mlp_renames
-from landscape_core.catalogue.family import ACTIVATIONS, ArchitectureEntry, Candidate, Family, Options, Shapes
+from landscape_core.catalogue.family import ACTIVATIONS, NEAR, ArchitectureEntry, Candidate, Family, Options, Shapes
+from landscape_core.catalogue.symmetry import FIXED, Symmetry
 from landscape_core.errors import InvalidRequest
 from landscape_core.requests import ArchitectureSpec
 
@@ -51,10 +52,21 @@ class Perceptrons(Family):
         try:
             affine_layers(shapes)
         except InvalidRequest as error:
-            return 1.0, f". {error}"
+            return NEAR, f". {error}"
         return None
 
     def macs(self, spec: ArchitectureSpec, options: Options, shapes: Shapes, input_shape: tuple[int, ...]) -> int:
         """Multiply-accumulates of one forward pass of one example."""
         del spec, options, input_shape
         return sum(layer.inputs * layer.outputs for layer in affine_layers(shapes))
+
+    def symmetry(self, spec: ArchitectureSpec, options: Options, shapes: Shapes) -> Symmetry:
+        """The units of every layer but the last may change places."""
+        del spec, options
+        made, reads, layers = Symmetry(), FIXED, affine_layers(shapes)
+        for index, layer in enumerate(layers):
+            name = f"layers.{index}"
+            writes = FIXED if index == len(layers) - 1 else made.units(name, layer.outputs)
+            made.affine(name, reads, writes, bias=layer.bias is not None)
+            reads = writes
+        return made

@@ -11,6 +11,7 @@ import re
 from typing import NamedTuple
 
 from landscape_core.catalogue.family import ArchitectureEntry, Candidate, Layout, NamedFamily, Options, Shapes
+from landscape_core.catalogue.symmetry import FIXED, Channels, Symmetry
 from landscape_core.requests import ArchitectureSpec
 
 RESNET_BLOCKS = {20: 3, 32: 5, 44: 7, 50: 8, 56: 9, 110: 18}
@@ -76,6 +77,44 @@ def resnet_layout(depth: int, *, conv_shortcuts: bool, channels: int, classes: i
     return layout
 
 
+def resnet_symmetry(form: ResNetForm, shortcut: str | None) -> Symmetry:
+    """Which channels of a three-stage ResNet may change places.
+
+    Those inside a block, and those between blocks, where all blocks of a stage keep to one order unless there are no
+    shortcuts. Option A carries the channels of a stage into the middle of the next one's: they keep their order there, and
+    the new ones are exchanged among themselves.
+
+    Args:
+        form: What the network's name says.
+        shortcut: `conv`, `A` or None.
+    """
+    made = Symmetry()
+    before = RESNET_WIDTHS[0] * form.widening
+    stream = made.units("conv1", before)
+    made.convolution("conv1", FIXED, stream)
+    made.batch_norm("bn1", stream)
+    for stage, usual in enumerate(RESNET_WIDTHS, start=1):
+        width = usual * form.widening
+        for index in range(RESNET_BLOCKS[form.depth]):
+            block = f"layer{stage}.{index}"
+            inner = made.units(f"{block}.conv1", width)
+            made.convolution(f"{block}.conv1", stream, inner)
+            made.batch_norm(f"{block}.bn1", inner)
+            left: Channels = stream
+            if shortcut == "A" and before != width:
+                left = made.widened(f"{block}.conv2", stream, before, width)
+            elif shortcut is None or before != width:
+                left = made.units(f"{block}.conv2", width)
+            made.convolution(f"{block}.conv2", inner, left)
+            made.batch_norm(f"{block}.bn2", left)
+            if shortcut == "conv" and before != width:
+                made.convolution(f"{block}.shortcut.0", stream, left)
+                made.batch_norm(f"{block}.shortcut.1", left)
+            stream, before = left, width
+    made.affine("linear", stream, FIXED)
+    return made
+
+
 def resnet_tensors(
     depth: int, *, conv_shortcuts: bool, channels: int, classes: int, widening: int = 1
 ) -> dict[str, tuple[int, ...]]:
@@ -132,6 +171,12 @@ class ThreeStageResNets(NamedFamily):
         channels, classes = self.ends(shapes)
         conv = has_shortcuts and options.get("shortcut", "conv") == "conv"
         return resnet_layout(depth, conv_shortcuts=conv, channels=channels, classes=classes, widening=widening)
+
+    def symmetry(self, spec: ArchitectureSpec, options: Options, shapes: Shapes) -> Symmetry:
+        """See `resnet_symmetry`."""
+        del shapes
+        form = resnet_form(spec.name) or ResNetForm(20, 1, True)
+        return resnet_symmetry(form, options.get("shortcut", "conv") if form.has_shortcuts else None)
 
     def match(self, shapes: Shapes, filename: str) -> tuple[Candidate, ...]:
         """The networks that a file's tensors fit; "noshort" in its name puts one without shortcuts before option A."""

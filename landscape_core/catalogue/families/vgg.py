@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from landscape_core.catalogue.family import ArchitectureEntry, Layout, NamedFamily, Options, Shapes
+from landscape_core.catalogue.symmetry import FIXED, Symmetry
 from landscape_core.requests import ArchitectureSpec
 
 VGG9_STAGES = ((64, 64), (128, 128), (256, 256, 256))
@@ -52,6 +53,23 @@ class Vgg(NamedFamily):
         layout.batch_norm("fc.1", before)
         layout.affine("classifier", before, classes)
         return layout
+
+    def symmetry(self, spec: ArchitectureSpec, options: Options, shapes: Shapes) -> Symmetry:
+        """The channels of every convolution and the units of the first affine layer may change places."""
+        del spec, options
+        made, reads, index = Symmetry(), FIXED, 0
+        for widths in VGG9_STAGES:
+            for width in widths:
+                writes = made.units(f"features.{index}", width)
+                made.convolution(f"features.{index}", reads, writes, bias=True)
+                made.batch_norm(f"features.{index + 1}", writes)
+                reads, index = writes, index + 3
+            index += 1
+        hidden = made.units("fc.0", VGG9_WIDTH)
+        made.affine("fc.0", reads, hidden, span=vgg9_places(shapes))
+        made.batch_norm("fc.1", hidden)
+        made.affine("classifier", hidden, FIXED)
+        return made
 
     def image_size(self, shapes: Shapes) -> tuple[int, int]:
         """(height, width) of the images that the network was made for: square if it can be."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from torch import nn
 from landscape_core.catalogue import Candidate, fit, resolve
 from landscape_core.catalogue.family import COUNTER, Options, Shapes, differences
 from landscape_core.catalogue.networks import family_of
-from landscape_core.compute.architectures import convnet, densenet, four_stage_resnet, mlp, resnet, uva_resnet, vgg
+from landscape_core.compute.architectures import convnet, densenet, four_stage_resnet, gpt, mlp, resnet, uva_resnet, vgg, vit
 from landscape_core.compute.architectures.mlp import Perceptron
 from landscape_core.compute.architectures.resnet import CifarResNet
 from landscape_core.errors import InvalidRequest
@@ -25,10 +25,12 @@ BUILDERS: dict[str, Builder] = {
     "convnets": convnet.build,
     "densenets": densenet.build,
     "four_stage_resnets": four_stage_resnet.build,
+    "gpts": gpt.build,
     "perceptrons": mlp.build,
     "three_stage_resnets": resnet.build,
     "uva_resnets": uva_resnet.build,
     "vgg": vgg.build,
+    "vits": vit.build,
 }
 """What builds the networks of each of the catalogue's families, by the family's key."""
 
@@ -61,13 +63,15 @@ def load(spec: ArchitectureSpec, tensors: Mapping[str, np.ndarray]) -> nn.Module
         tensors: The file's names and arrays, in the file's order. They are copied. Batch norm's counters may be absent.
 
     Raises:
-        InvalidRequest: There is no such architecture or option, or the tensors do not fit it.
+        InvalidRequest: There is no such architecture or option, the tensors do not fit it, or two of them that are one in the
+            network differ.
     """
     shapes = {name: tuple(array.shape) for name, array in tensors.items()}
-    renames = fit(spec, shapes).renames
+    candidate = fit(spec, shapes)
+    _check_copies(candidate, tensors)
     with torch.device("meta"):
         module = build(spec, shapes)
-    module.load_state_dict(_state(module, tensors, renames), strict=True, assign=True)
+    module.load_state_dict(_state(module, tensors, candidate.renames, candidate.transposed), strict=True, assign=True)
     return module.requires_grad_(False)
 
 
@@ -94,13 +98,26 @@ def load_own(made: object, tensors: Mapping[str, np.ndarray], name: str) -> nn.M
     return made.float().eval().requires_grad_(False)
 
 
-def _state(module: nn.Module, tensors: Mapping[str, np.ndarray], renames: Mapping[str, str]) -> dict[str, torch.Tensor]:
+def _check_copies(candidate: Candidate, tensors: Mapping[str, np.ndarray]) -> None:
+    for name, other in candidate.copies.items():
+        if not np.array_equal(tensors[name], tensors[other], equal_nan=True):
+            raise InvalidRequest(
+                f"{name} and {other} are one matrix in {candidate.architecture}, but differ in the file; choose "
+                f"{candidate.architecture.name} with the option head=own.",
+                field="architecture.options",
+            )
+
+
+def _state(
+    module: nn.Module, tensors: Mapping[str, np.ndarray], renames: Mapping[str, str], transposed: Collection[str] = ()
+) -> dict[str, torch.Tensor]:
     """The module's `state_dict`, of the module's types, with the values of the file."""
     state = {}
     for name, empty in module.state_dict().items():
         source = tensors.get(renames.get(name, name))
+        source = source.T if source is not None and name in transposed else source
         if source is None and name.endswith(COUNTER):
             state[name] = torch.zeros(empty.shape, dtype=empty.dtype)
         else:
-            state[name] = torch.from_numpy(np.array(source)).to(empty.dtype)
+            state[name] = torch.from_numpy(np.array(source, order="C")).to(empty.dtype)
     return state

@@ -17,6 +17,9 @@ from landscape_core.compute.architectures.activations import FUNCTIONS
 class Perceptron(nn.Module):
     """Affine layers with an activation between them, none after the last; the input is flattened.
 
+    Products are W Xᵀ, one row for each unit: as fast as PyTorch's own X Wᵀ, and added up in an order that decides images on
+    the boundary between two classes as surfaces recorded with the original code do.
+
     Args:
         widths: (inputs, hidden …, outputs).
         biases: For each layer, whether it has a bias.
@@ -36,13 +39,21 @@ class Perceptron(nn.Module):
 
     def forward(self, x: Float[Tensor, "n ..."]) -> Float[Tensor, "n outputs"]:
         """The outputs of the last layer."""
-        return self.after_first(self.first(torch.flatten(x, 1)))
+        return self.after_first(affine(self.first.weight, self.first.bias, torch.flatten(x, 1).T))
 
-    def after_first(self, out: Float[Tensor, "n hidden"]) -> Float[Tensor, "n outputs"]:
-        """The outputs of the last layer, from those of the first, before its activation."""
-        for layer in self.layers[1:]:
-            out = layer(self.activation(out))
-        return out
+    def after_first(self, units: Float[Tensor, "hidden n"]) -> Float[Tensor, "n outputs"]:
+        """The outputs of the last layer, from those of the first, before its activation, one row for each unit."""
+        for layer in cast("list[nn.Linear]", list(self.layers[1:])):
+            units = affine(layer.weight, layer.bias, self.activation(units))
+        return units.T.contiguous()
+
+
+def affine(
+    weight: Float[Tensor, "out in"], bias: Float[Tensor, " out"] | None, units: Float[Tensor, "in n"]
+) -> Float[Tensor, "out n"]:
+    """W X + b, one row for each unit and one column for each example."""
+    product = weight @ units
+    return product if bias is None else product + bias[:, None]
 
 
 def build(candidate: Candidate, options: Options, shapes: Shapes) -> Perceptron:

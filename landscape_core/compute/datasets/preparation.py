@@ -1,8 +1,9 @@
 """The examples of a request in the slice's order, standardised, in the layout that the network's kernels like.
 
 uint8 images become float32 in [0, 1], channels first, then (x − mean) / std by channel. Floating data are used as they are,
-then standardised alike. Up to `RESIDENT_BYTES` the slice is prepared once and stays on the device as float32 (60,000 MNIST
-images: 188 MB; 50,000 CIFAR-10 images: 614 MB); beyond, each batch is prepared from the stored type by the same arithmetic.
+then standardised alike. Token ids become int64, and nothing else is done to them. Up to `RESIDENT_BYTES` the slice is prepared
+once and stays on the device as float32 (60,000 MNIST images: 188 MB; 50,000 CIFAR-10 images: 614 MB); beyond, each batch is
+prepared from the stored type by the same arithmetic.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ import hashlib
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Int64, Num
 from torch import Tensor
 
 from landscape_core.catalogue import standardisation
+from landscape_core.catalogue.data import holds_tokens
 from landscape_core.compute.datasets.sources import Examples
 from landscape_core.errors import InvalidRequest
 from landscape_core.estimate import example_order
@@ -48,7 +50,7 @@ class Batches:
         labels = torch.from_numpy(examples.y[order].astype(np.int64))
         self._y = labels.to(device)
         self._resident: Tensor | None = None
-        if 4 * self._x.size <= RESIDENT_BYTES:
+        if (8 if examples.facts.holds_tokens else 4) * self._x.size <= RESIDENT_BYTES:
             self._resident = self._prepared(self._x).to(device)
 
     def __len__(self) -> int:
@@ -59,8 +61,8 @@ class Batches:
         """Whether the whole slice is kept prepared on the device."""
         return self._resident is not None
 
-    def take(self, start: int, stop: int) -> tuple[Float[Tensor, "n ..."], Int64[Tensor, " n"]]:
-        """The examples start … stop of the slice and their labels, on the device."""
+    def take(self, start: int, stop: int) -> tuple[Num[Tensor, "n ..."], Int64[Tensor, "*places"]]:
+        """The examples start … stop of the slice and their labels, on the device; of tokens, the ids and those that follow."""
         if self._resident is not None:
             return self._resident[start:stop], self._y[start:stop]
         return self._prepared(self._x[start:stop]).to(self._device), self._y[start:stop]
@@ -72,6 +74,8 @@ class Batches:
         return digest.hexdigest()
 
     def _prepared(self, stored: np.ndarray) -> Tensor:
+        if holds_tokens(stored.dtype.name):
+            return torch.from_numpy(stored.astype(np.int64))
         x = torch.from_numpy(np.require(stored, requirements=["C", "W"]))
         if x.dtype == torch.uint8:
             x = x.to(torch.float32).div_(255)
@@ -112,8 +116,8 @@ def _scaling(examples: Examples, data: DataSlice) -> tuple[Tensor, Tensor] | Non
     return torch.tensor(chosen.mean, dtype=torch.float32), torch.tensor(chosen.std, dtype=torch.float32)
 
 
-def prepare(examples: Examples, data: DataSlice) -> tuple[Float[Tensor, "n ..."], Int64[Tensor, " n"]]:
-    """All examples of a slice and their labels, in its order, standardised, channels first, float32 on the CPU.
+def prepare(examples: Examples, data: DataSlice) -> tuple[Num[Tensor, "n ..."], Int64[Tensor, "*places"]]:
+    """All examples of a slice and their labels, in its order, standardised, channels first, float32 on the CPU; tokens int64.
 
     Args:
         examples: The split.

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from landscape_core.catalogue import DatasetFacts, facts, read_idx, split_files
-from landscape_core.catalogue.data import CIFAR10_RECORD, dataset_entry
+from landscape_core.catalogue.data import CIFAR10_RECORD, dataset_entry, holds_tokens
 from landscape_core.errors import DatasetRejected, InvalidRequest, NotFound
 from landscape_core.reading import read_dataset
 
@@ -18,8 +18,9 @@ class Examples:
     """One split of a data set, as it is stored.
 
     Attributes:
-        x: (N, H, W, C), (N, H, W) or (N, F) uint8, or floating: (N, C, H, W), (N, H, W) or (N, F).
-        y: (N,) labels from 0, of any integer type.
+        x: (N, H, W, C), (N, H, W) or (N, F) uint8, or floating: (N, C, H, W), (N, H, W) or (N, F); or (N, T) token ids of any
+            other integer type.
+        y: (N,) labels from 0, of any integer type; for tokens (N, T), the one that follows each.
         facts: What is known of the whole data set.
     """
 
@@ -28,19 +29,26 @@ class Examples:
     facts: DatasetFacts
 
     def __post_init__(self) -> None:
-        if self.y.ndim != 1 or len(self.x) != len(self.y) or len(self.x) == 0:
+        wanted = self.x.shape if holds_tokens(self.x.dtype.name) else self.x.shape[:1]
+        if self.y.shape != wanted or self.y.size == 0:
             raise DatasetRejected(
-                f"x has the shape {self.x.shape} and y {self.y.shape}; expected as many labels as examples, and at least one."
+                f"x has the shape {self.x.shape} and y {self.y.shape}; expected as many labels as examples (of tokens, as many "
+                "as tokens), and at least one."
             )
         if self.y.dtype.kind not in "iu" or int(self.y.min()) < 0:
             raise DatasetRejected(f"The labels y are {self.y.dtype} from {self.y.min()}; expected whole numbers from 0.")
+        if holds_tokens(self.x.dtype.name) and int(self.x.min()) < 0:
+            raise DatasetRejected(f"x holds the token id {self.x.min()}; expected ids from 0.")
         if int(self.y.max()) >= self.facts.classes:
             raise DatasetRejected(
                 f"A label is {self.y.max()}, but {self.facts.title} has the classes 0 to {self.facts.classes - 1}; "
                 "the file is damaged or another."
             )
-        if self.x.dtype != np.uint8 and self.x.dtype.kind != "f":
-            raise DatasetRejected(f"x is {self.x.dtype}; expected uint8 images, or floating numbers that are used as they are.")
+        if self.x.dtype.kind not in "fiu":
+            raise DatasetRejected(
+                f"x is {self.x.dtype}; expected uint8 images, floating numbers that are used as they are, or token ids of "
+                "another integer type."
+            )
         if example_shape(self.x) != self.facts.shape:
             raise DatasetRejected(
                 f"x holds examples of the shape {example_shape(self.x)}, but the data set is said to have {self.facts.shape}."
@@ -52,7 +60,7 @@ class Examples:
 
         Args:
             x: See `Examples.x`.
-            y: (N,) labels from 0.
+            y: (N,) labels from 0; for tokens (N, T).
             name: The data set's id and title.
 
         Raises:
@@ -64,11 +72,14 @@ class Examples:
 def example_shape(x: np.ndarray) -> tuple[int, ...]:
     """(channels, height, width) or (features,) of one example of a stored array.
 
-    uint8 images of four dimensions are (N, H, W, C); floating ones are (N, C, H, W), as the network takes them.
+    uint8 images of four dimensions are (N, H, W, C); floating ones are (N, C, H, W), as the network takes them. Sequences of
+    tokens are (N, T).
 
     Raises:
         DatasetRejected: The array has no such form.
     """
+    if holds_tokens(x.dtype.name) and x.ndim != 2:
+        raise DatasetRejected(f"x of {x.dtype} has {x.ndim} dimensions; expected token ids (N, T), or uint8 for pixels.")
     if x.ndim == 2:
         return (x.shape[1],)
     if x.ndim == 3:
@@ -87,12 +98,13 @@ def facts_of(name: str, title: str, splits: dict[str, int], x: np.ndarray, *labe
         title: For people.
         splits: Name of each split -> how many examples it has.
         x: The examples of one split.
-        *labels: The labels of every split.
+        *labels: The labels of every split; for tokens also the examples of the other.
 
     Raises:
         DatasetRejected: x has no form that examples can have.
     """
-    classes = 1 + max((int(y.max()) for y in labels if y.size), default=0)
+    ids = (*labels, x) if holds_tokens(x.dtype.name) else labels
+    classes = 1 + max((int(y.max()) for y in ids if y.size), default=0)
     return DatasetFacts(
         id=name, title=title, splits=splits, shape=example_shape(x), dtype=x.dtype.name, classes=classes, source="uploaded"
     )
@@ -141,6 +153,8 @@ def _from_npz(path: Path, split: str) -> Examples:
     contents = read_dataset(path)
     arrays = {"train": (contents.x, contents.y), "test": (contents.x_test, contents.y_test)}
     labels = [y for _, y in arrays.values() if y is not None]
+    if holds_tokens(contents.x.dtype.name) and contents.x_test is not None:
+        labels.append(contents.x_test)
     known = facts_of(path.stem, path.name, contents.splits, contents.x, *labels)
     x, y = arrays[split]
     if x is None or y is None:

@@ -83,7 +83,7 @@ def mlp_weights() -> dict[str, np.ndarray]:
 @pytest.fixture
 def resnet_weights() -> dict[str, np.ndarray]:
     """A resnet20 with PyTorch's initial weights and statistics that are not those of a fresh network."""
-    from landscape_core.catalogue.networks import resnet_tensors
+    from landscape_core.catalogue.families.three_stage_resnets import resnet_tensors
 
     rng = np.random.default_rng(6)
     tensors = {}

@@ -14,6 +14,7 @@ from landscape_core.catalogue import (
     fit,
     macs_per_example,
     match,
+    nearest,
     preprocessings,
     resolve,
 )
@@ -177,3 +178,23 @@ def test_preprocessings_have_as_many_means_as_deviations():
     assert named["none"] is None
     assert named["cifar10-li2018"].mean == pytest.approx((0.4914, 0.4824, 0.4467), abs=1e-4)
     assert {len(s.mean) for s in named.values() if s is not None} == {1, 3}
+
+
+def test_a_file_that_nothing_fits_is_held_against_the_nearest_network_tensor_by_tensor():
+    shapes = resnet_tensors(56, conv_shortcuts=True, channels=3, classes=10)
+    count = len(shapes)
+    shapes |= {"layer2.0.conv1.weight": (32, 16, 5, 5), "extra.weight": (2,)}
+    del shapes["bn1.bias"], shapes["bn1.num_batches_tracked"]
+    found = nearest(shapes)
+    assert found is not None
+    assert (str(found.architecture), found.tensors, found.same) == ("resnet56", count - 1, count - 3)
+    assert (found.missing, found.unexpected, found.reshaped) == (1, 1, 1)
+    assert [one.model_dump() for one in found.differences] == [
+        {"name": "bn1.bias", "file": None, "network": (16,)},
+        {"name": "extra.weight", "file": (2,), "network": None},
+        {"name": "layer2.0.conv1.weight", "file": (32, 16, 5, 5), "network": (32, 16, 3, 3)},
+    ]
+    assert nearest({"a.weight": (3, 4)}) is None
+    many = nearest({**resnet_tensors(20, conv_shortcuts=True, channels=3, classes=10), **{f"x{i}": (1,) for i in range(300)}})
+    assert many is not None
+    assert (many.unexpected, len(many.differences)) == (300, 200)

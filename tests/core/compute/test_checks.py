@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from landscape_core.catalogue import DatasetFacts, check_request
-from landscape_core.catalogue.networks import resnet_tensors
+from landscape_core.catalogue.families.three_stage_resnets import resnet_tensors
 from landscape_core.errors import InvalidRequest
 from landscape_core.requests import (
     DataSlice,

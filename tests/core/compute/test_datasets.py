@@ -132,7 +132,8 @@ def test_an_npz_of_ones_own(tmp_path):
         (np.zeros((3, 4), np.float32), np.zeros((3, 1), int), "as many labels"),
         (np.zeros((3, 4), np.float32), np.array([0, -1, 2]), "whole numbers from 0"),
         (np.zeros((3, 4), np.float32), np.zeros(3), "whole numbers from 0"),
-        (np.zeros((3, 4), np.int64), np.zeros(3, int), "expected uint8 images, or floating"),
+        (np.zeros((3, 4), np.int64), np.zeros(3, int), "of tokens, as many as tokens"),
+        (np.zeros((3, 4), bool), np.zeros(3, int), "expected uint8 images, floating"),
         (np.zeros((3, 4, 1, 1, 1), np.float32), np.zeros(3, int), "x has 5 dimensions"),
     ],
 )

@@ -11,8 +11,8 @@ import torch
 
 from landscape_core.compute import (
     Evaluator,
+    batch_sizes,
     compute_surface,
-    evaluation,
     first_layer,
     load,
     prepare,
@@ -91,7 +91,7 @@ def test_the_centre_is_the_checkpoint_itself_bit_for_bit(subject):
     evaluator = Evaluator(request, tensors, examples)
     evaluator.tally([(0, 0), (2, 1), (1, 1)], 0, evaluator.examples)
     untouched = load(request.architecture, tensors).state_dict()
-    assert all(torch.equal(tensor, untouched[name]) for name, tensor in evaluator._plane.module.state_dict().items())
+    assert all(torch.equal(tensor, untouched[name]) for name, tensor in evaluator._network.module.state_dict().items())
     images, labels = prepare(examples, request.data)
     with torch.inference_mode():
         outputs = load(request.architecture, tensors)(images)
@@ -156,6 +156,16 @@ def test_without_stored_products_an_mlp_gives_the_same_surface(mlp_weights, rows
     assert kept.loss[1, 1] == plain.loss[1, 1]
 
 
+def test_a_batch_with_an_undecided_image_comes_from_the_plain_product(mlp_weights, rows, monkeypatch):
+    request = surface_request("mlp", axis(3), axis(3), normalisation=Normalisation(ignore="none"))
+    stored = compute_surface(request, mlp_weights, rows)
+    monkeypatch.setattr(first_layer, "UNDECIDED", np.inf)
+    plain = compute_surface(request, mlp_weights, rows)
+    assert not same(stored, plain)
+    monkeypatch.setattr(first_layer, "FIRST_LAYER_BYTES", 0)
+    assert same(compute_surface(request, mlp_weights, rows), plain)
+
+
 def test_a_network_that_is_not_finite_gives_holes_that_are_counted(mlp_weights, rows):
     mlp_weights["fc2.weight"][0, 0] = np.nan
     surface = compute_surface(surface_request("mlp", axis(3), axis(3)), mlp_weights, rows)
@@ -211,7 +221,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(resnet_weights, images):
         if sizes[-1] > most:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
 
-    evaluator._plane.module.register_forward_pre_hook(limited)
+    evaluator._network.running.register_forward_pre_hook(limited)
     evaluator._batch, most = 64, 20
     tally = evaluator.tally([(0, 0)], 0, 150)
     assert sizes[:3] == [64, 32, 16]
@@ -233,7 +243,7 @@ def test_a_short_last_batch_that_fails_once_costs_little(resnet_weights, images)
         if sizes.count(2) == 1 and sizes[-1] == 2:
             raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    evaluator._plane.module.register_forward_pre_hook(fails_once)
+    evaluator._network.running.register_forward_pre_hook(fails_once)
     assert evaluator.tally([(0, 0)], 0, 150).examples[0] == 150
     assert sizes == [74, 74, 2, 2]
     assert evaluator._batch == 18
@@ -243,7 +253,7 @@ def test_a_short_last_batch_that_fails_once_costs_little(resnet_weights, images)
     ("macs", "size"), [(125_747_840, 64), (40_800_000, 64), (1 << 25, 64), (1 << 24, 128), (1, 256), (0, 256)]
 )
 def test_small_convolutional_networks_get_larger_batches(macs, size):
-    assert evaluation._batch_size(macs) == size
+    assert batch_sizes.images(macs) == size
 
 
 def test_another_error_of_the_network_is_not_taken_for_lack_of_memory(resnet_weights, images):
@@ -252,7 +262,7 @@ def test_another_error_of_the_network_is_not_taken_for_lack_of_memory(resnet_wei
     def broken(*_) -> None:
         raise RuntimeError("something else")
 
-    evaluator._plane.module.register_forward_pre_hook(broken)
+    evaluator._network.running.register_forward_pre_hook(broken)
     with pytest.raises(RuntimeError, match="something else"):
         evaluator.tally([(0, 0)], 0, 1)
 

@@ -11,13 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from landscape_core.compute import Examples, compute_surface, derive, load, reference_surface
+from landscape_core.compute import Examples, compute_surface, derive, load, project, reference_surface
 from landscape_core.compute.directions import moved_tensors
 from landscape_core.compute.trajectories import Run
 from landscape_core.errors import InvalidRequest
 from landscape_core.formats import npz
 from landscape_core.requests import (
     Axis,
+    HessianDirection,
     Normalisation,
     PlaneSpec,
     PrincipalDirection,
@@ -228,7 +229,7 @@ def test_shares_add_up_and_there_are_no_more_directions_than_places(count, seed,
     nets = [nn.Linear(3, 2, bias=False).requires_grad_(False) for _ in range(count + 1)]
     for net in nets:
         net.weight.copy_(torch.from_numpy(np.ones((2, 3)) if same else rng.normal(size=(2, 3))))
-    run = Run(nets[-1], nets, Normalisation(ignore="none"))
+    run = Run.of(nets[-1], nets, Normalisation(ignore="none"))
     rank = 0 if same else min(count, 6)
     directions = [[torch.from_numpy(part) for part in run.principal(k, "plane.x.index")] for k in range(1, rank + 1)]
     shares = [run.seen_along(direction, None)["explained_variance_ratio"][0] for direction in directions]
@@ -276,3 +277,13 @@ def test_a_run_that_is_not_named_leaves_no_trace_in_the_request():
     with_run = asked(RandomDirection(seed=1), RandomDirection(seed=2), trajectory=EPOCHS)
     assert SurfaceRequest.model_validate_json(with_run.canonical_json()) == with_run
     assert with_run.digest != plain.digest
+
+
+def test_a_projection_measures_nothing_and_gives_both_directions(run):
+    request = asked(RandomDirection(seed=1), RandomDirection(seed=2), trajectory=EPOCHS)
+    found = project(request, run[SHA], checkpoints=run.__getitem__)
+    derived = derive(request, run[SHA], EXAMPLES, checkpoints=run.__getitem__)
+    assert found.about == derived.about
+    assert len(found.x) == len(found.y) == 4
+    with pytest.raises(InvalidRequest, match="Eigenvectors of the Hessian need data"):
+        project(asked(HessianDirection(index=1), None, trajectory=EPOCHS), run[SHA], checkpoints=run.__getitem__)

@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from landscape_core.quantities import quantity
 from landscape_core.requests import (
     ArchitectureSpec,
     Axis,
@@ -73,6 +74,10 @@ def same(a: Surface, b: Surface) -> bool:
             return False
         if one is not None and not (one.dtype == other.dtype and np.array_equal(one, other, equal_nan=one.dtype.kind == "f")):
             return False
+    if list(a.quantities) != list(b.quantities):
+        return False
+    if not all(t.dtype == np.float64 and np.array_equal(t, b.quantities[n], equal_nan=True) for n, t in a.quantities.items()):
+        return False
     return a.request == b.request and a.provenance == b.provenance
 
 
@@ -106,6 +111,10 @@ def surfaces(draw: st.DrawFn) -> Surface:
     examples = draw(hnp.arrays(np.int64, shape, elements=st.integers(0, 2**62)))
     stderr = draw(hnp.arrays(np.float64, shape, elements=st.floats(0, 1e300) | st.just(np.nan)))
     hole = state == NOT_COMPUTED
+    names = ("top5", "max_eig", "min_eig", "class_accuracy_0", "class_accuracy_99")
+    values = {n: st.floats(0, 100) if quantity(n).is_percentage else _finite | st.just(-1.0) for n in names}
+    known = [name for name in names if draw(st.integers(0, 3)) == 0]
+    tables = {name: draw(hnp.arrays(np.float64, shape, elements=values[name] | st.just(np.nan))) for name in known}
     return Surface(
         x=x,
         y=y,
@@ -116,6 +125,7 @@ def surfaces(draw: st.DrawFn) -> Surface:
         stderr=np.where(hole, np.nan, stderr),
         request=asked,
         provenance=draw(st.dictionaries(st.text(max_size=5), _json, max_size=3)),
+        quantities={name: np.where(hole, np.nan, table) for name, table in tables.items()},
     )
 
 

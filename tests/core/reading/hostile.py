@@ -174,7 +174,7 @@ def makers(canary: Path) -> dict[str, Maker]:  # many lines: one for each file
         "27-one-name-twice": zipped(table(**{"a.b": HONEST, "a": table(b=HONEST)}), FOUR),
         "27-reserved-name": zipped(table(__metadata__=HONEST, w=HONEST), FOUR),
         "27-reserved-name-below": zipped(table(**{"module.__metadata__": HONEST}), FOUR),
-        "29-pt2": archive({"m/archive_format": b"pt2", "m/models/model.json": b"{}", "m/data/weights/model.pt": b""}),
+        "29-pt2": archive({"m/archive_format": b"pt2", "m/models/model.json": b"{}"}),
         "30-torchscript": archive({"m/constants.pkl": pickled(NONE), "m/data.pkl": pickled(NONE), "m/code/m.py": b""}),
         "30-package": archive({".data/version": b"6", "m/data.pkl": pickled(NONE)}),
     }

@@ -142,7 +142,7 @@ EXPECTED = {
     "27-one-name-twice": "have the name 'a.b'",
     "27-reserved-name": "'__metadata__', which is reserved",
     "27-reserved-name-below": "'__metadata__', which is reserved",
-    "29-pt2": "An exported program (.pt2) is a program, not only weights, so it is not read: on your own machine, and only if you trust",
+    "29-pt2": "This exported program (.pt2) holds no weights that can be read without running it: on your own machine, and only if",
     "30-package": "torch.package",
     "30-torchscript": "on your own machine, and only if you trust whoever made it (loading it runs it), export the state_dict",
     "30-torchscript-real": "(loading it runs it), export the state_dict with `torch.save(torch.jit.load",

@@ -337,5 +337,5 @@ def test_a_surface_file_becomes_the_projects_own(tmp_path):
     assert (report["rows"], report["columns"], report["measured"], report["has_request"]) == (2, 3, 6, False)
     assert load(tmp_path / "out.npz").loss.tolist() == [[0, 1, 2], [3, 4, 5]]
     (tmp_path / "s.h5").write_bytes(b"nonsense")
-    with pytest.raises(SurfaceRejected, match="no surface file"):
+    with pytest.raises(SurfaceRejected, match=r"no surface file: expected the \.npz or \.json of this program"):
         inspect_in_child("surface", tmp_path / "s.h5", "s.h5", tmp_path / "out.npz")

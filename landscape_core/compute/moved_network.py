@@ -1,0 +1,129 @@
+"""A request's network on its plane, as the evaluator runs it: moved, with batch norm's statistics, and whatever saves work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from landscape_core.compute.architectures import Perceptron
+from landscape_core.compute.batch_norm import BatchNormStatistics
+from landscape_core.compute.datasets import Batches
+from landscape_core.compute.devices import is_out_of_memory
+from landscape_core.compute.first_layer import FirstLayer, undecided
+from landscape_core.compute.folding import Folding
+from landscape_core.compute.planes import Plane
+from landscape_core.errors import OutOfMemory
+from landscape_core.requests import BATCH_NORM_EXAMPLES, SurfaceRequest
+
+
+class MovedNetwork:
+    """The network, moved over its plane and evaluated there.
+
+    Args:
+        request: The question.
+        module: The network at θ*, on the device.
+        x: δ, one tensor for each moved tensor.
+        y: η likewise; None for a curve.
+        batches: The examples.
+        device: The PyTorch device.
+        ours: Whether the network is catalogued: others are run as they are.
+    """
+
+    def __init__(
+        self,
+        request: SurfaceRequest,
+        module: nn.Module,
+        x: list[Tensor],
+        y: list[Tensor] | None,
+        batches: Batches,
+        device: torch.device,
+        *,
+        ours: bool,
+    ) -> None:
+        self._batches, self._device = batches, device
+        self._first = self._first_layer(module, [x] if y is None else [x, y]) if ours else None
+        fixed = () if self._first is None else self._first.names
+        self._plane = Plane(module, x, y, request.plane.normalisation, device if ours else None, fixed)
+        self._statistics = None if request.batch_norm == "fixed" else BatchNormStatistics(module)
+        convolutional = any(p.dim() == 4 for p in module.parameters())
+        self._folding = Folding(module, batches.take(0, 1)[0]) if ours and convolutional else None
+        self._place = (0.0, 0.0)
+        self.running = module if self._folding is None else self._folding.module
+        """What is called; it shares the network's tensors."""
+
+    @property
+    def module(self) -> nn.Module:
+        """The network itself, where it stands."""
+        return self._plane.module
+
+    @property
+    def statistics_examples(self) -> int:
+        """Over how many examples batch norm is re-estimated at each place; 0 if it is not."""
+        return 0 if self._statistics is None else min(len(self._batches), BATCH_NORM_EXAMPLES)
+
+    def stand_at_origin(self) -> None:
+        """Puts the network back to θ*, with its own statistics."""
+        self._plane.move_to(0.0, 0.0)
+        if self._statistics is not None:
+            self._statistics.restore()
+        self._settle((0.0, 0.0))
+
+    def move_to(self, place: tuple[float, float]) -> None:
+        """Puts the network to a place (α, β), with statistics of that place if they are to be re-estimated.
+
+        Raises:
+            OutOfMemory: The examples over which they are do not fit into memory in one batch.
+        """
+        self._plane.move_to(*place)
+        self._reestimate()
+        self._settle(place)
+
+    def outputs(self, x: Tensor, start: int, stop: int) -> Float[Tensor, "n *places classes"]:
+        """What the network gives for the examples start … stop, where it stands.
+
+        Args:
+            x: These examples.
+            start: First example, in the slice's order.
+            stop: One after the last.
+        """
+        module = self._plane.module
+        if self._first is None or not isinstance(module, Perceptron):
+            made: Tensor = self.running(x)
+            return made
+        outputs = module.after_first(self._first.at(*self._place, start, stop))
+        if undecided(outputs):
+            outputs = module.after_first(self._first.directly(*self._place, start, stop))
+        return outputs
+
+    def forget(self) -> None:
+        """Drops what can be made again, to free its memory."""
+        if self._first is not None:
+            self._first.forget()
+
+    def _settle(self, place: tuple[float, float]) -> None:
+        self._place = place
+        if self._folding is not None:
+            self._folding.refold()
+
+    def _first_layer(self, module: nn.Module, directions: Sequence[list[Tensor]]) -> FirstLayer | None:
+        if isinstance(module, Perceptron) and FirstLayer.fits(module, len(directions), len(self._batches)):
+            return FirstLayer(module, directions, self._batches)
+        return None
+
+    def _reestimate(self) -> None:
+        if self._statistics is None:
+            return
+        count = self.statistics_examples
+        try:
+            x, _ = self._batches.take(0, count)
+            self._statistics.reestimate(lambda: self._plane.module(x))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise OutOfMemory(
+                f"The memory of {self._device} does not suffice to re-estimate batch norm over {count} examples in one batch; "
+                "choose batch_norm fixed, or a device with more memory."
+            ) from error

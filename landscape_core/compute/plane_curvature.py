@@ -1,0 +1,119 @@
+"""Eigenvalues of both ends of the Hessian at every cell of a plane (Li et al. 2018, section 6 and figure 7).
+
+The Hessian is that of the full network at θ(α, β), not that of the plane's two coordinates: dimensions reduced by random
+directions hide negative curvature, which the ratio of the two shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float64
+from torch import nn
+
+from landscape_core.compute.curvature import Hessian
+from landscape_core.compute.datasets import Examples
+from landscape_core.compute.lanczos import NotFinite, NotSeparated
+from landscape_core.compute.planes import Plane
+from landscape_core.errors import InvalidRequest
+from landscape_core.requests import SurfaceRequest
+
+PASSES = 200
+"""About how many evaluations of its examples a cell takes: some 40 products, each as long as five."""
+
+Arrays = Sequence[np.ndarray]
+
+
+class PlaneCurvature:
+    """The Hessian of a request's mean loss, to be looked into at any of its cells.
+
+    A cell's eigenvalues depend on the request and the cell alone: every search begins from the same vector.
+
+    Args:
+        request: The question; its `curvature` says over how many of its examples, from the first.
+        module: The network at θ*, on the CPU; it is copied.
+        examples: The split that the request names.
+        directions: (δ, η), one float32 array for each moved tensor; η is None for a curve.
+        device: A PyTorch device.
+        should_stop: Asked before every batch.
+        own: Whether the network is the user's own.
+
+    Raises:
+        InvalidRequest: The request does not ask for it, or there are not so many examples.
+        OutOfMemory: Network or examples do not fit into the device's memory.
+    """
+
+    def __init__(
+        self,
+        request: SurfaceRequest,
+        module: nn.Module,
+        examples: Examples,
+        directions: tuple[Arrays, Arrays | None],
+        device: str = "cpu",
+        should_stop: Callable[[], bool] | None = None,
+        *,
+        own: bool = False,
+    ) -> None:
+        if request.curvature is None:
+            raise InvalidRequest("The request does not ask for eigenvalues at its cells.", field="curvature")
+        self._hessian = Hessian(request, module, examples, request.curvature.examples, device, should_stop, own=own)
+        x, y = ([torch.from_numpy(array) for array in arrays or ()] for arrays in directions)
+        how = request.plane.normalisation
+        self._plane = Plane(self._hessian.module, x, None if directions[1] is None else y, how, None)
+        self._alphas = request.grid.x.coordinates
+        self._betas = np.zeros(1) if request.grid.y is None else request.grid.y.coordinates
+        self._not_separated = 0
+
+    def at(self, row: int, column: int) -> tuple[float, float]:
+        """The largest and the smallest eigenvalue at a cell; NaN where the loss is not finite, or they did not separate.
+
+        Args:
+            row: Index into grid.y.
+            column: Index into grid.x.
+
+        Raises:
+            InvalidRequest: The loss has no second derivatives.
+            Cancelled: `should_stop` said so.
+            OutOfMemory: The memory does not suffice.
+        """
+        self._plane.move_to(float(self._alphas[column]), float(self._betas[row]))
+        try:
+            smallest, largest = self._hessian.extremes()
+        except NotFinite:
+            return float("nan"), float("nan")
+        except NotSeparated:
+            self._not_separated += 1
+            return float("nan"), float("nan")
+        return largest.value, smallest.value
+
+    def everywhere(self, progress: Callable[[float], None] | None = None) -> dict[str, Float64[np.ndarray, "rows columns"]]:
+        """`max_eig` and `min_eig` at every cell of the grid, (ny, nx) each.
+
+        Args:
+            progress: Told after every cell which share of them is done.
+
+        Raises:
+            InvalidRequest: The loss has no second derivatives.
+            Cancelled: `should_stop` said so.
+            OutOfMemory: The memory does not suffice.
+        """
+        shape = (len(self._betas), len(self._alphas))
+        largest, smallest = np.full(shape, np.nan), np.full(shape, np.nan)
+        for index in range(largest.size):
+            row, column = divmod(index, shape[1])
+            largest[row, column], smallest[row, column] = self.at(row, column)
+            if progress is not None:
+                progress((index + 1) / largest.size)
+        return {"max_eig": largest, "min_eig": smallest}
+
+    def provenance(self) -> dict[str, Any]:
+        """How the eigenvalues were measured. JSON-able."""
+        return {
+            "examples": self._hessian.examples,
+            "parameters": len(self._hessian),
+            "products": self._hessian.products,
+            "not_separated": self._not_separated,
+        }
