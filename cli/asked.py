@@ -10,13 +10,13 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
+from cli.asked_plane import AskedPlane
 from cli.library_networks import LIBRARIES, LibraryNetwork
 from cli.model_folders import holds_checkpoint, told_architecture
 from cli.own_code import OwnCode
-from cli.parsing import Principal, Towards, TypedDirection, parse_direction, parse_grid, parse_standardisation
+from cli.parsing import parse_direction, parse_grid, parse_standardisation
 from landscape_core.errors import InvalidRequest, NotFound
 from landscape_core.requests import (
-    MAX_CHECKPOINTS,
     ArchitectureSpec,
     BatchNorm,
     Grid,
@@ -33,73 +33,6 @@ WITH_AREA = (".stl", ".glb")
 """Those of them that cannot hold a curve."""
 
 _DEFAULT_GRIDS = {False: "-1:1:51x-1:1:51", True: "-1:1:51"}
-
-
-@dataclass(frozen=True)
-class AskedPlane:
-    """A typed plane through a network, and a training run on it.
-
-    Attributes:
-        file: The checkpoint.
-        architecture: Catalogued, or the user's own code; None to take the one that fits.
-        x: First direction; a path is that of a direction file.
-        y: Second direction; None for a line.
-        align: Whether the hidden units of checkpoints that a direction leads to are matched first.
-        run: The checkpoints of the training run that is projected on the plane, in its order.
-        normalisation: How random directions are scaled, and what moves.
-        orthogonal: Whether the second direction is put at right angles to the first.
-    """
-
-    file: Path
-    architecture: ArchitectureSpec | OwnCode | LibraryNetwork | None
-    x: TypedDirection
-    y: TypedDirection | None
-    align: bool
-    run: tuple[Path, ...]
-    normalisation: Normalisation
-    orthogonal: bool
-
-    @property
-    def direction_files(self) -> list[Path]:
-        """The direction files that are named, x before y."""
-        return [path for path in (self.x, self.y) if isinstance(path, Path)]
-
-    @property
-    def companions(self) -> list[Path]:
-        """The other checkpoints that are named, in the order of the question."""
-        return [*(typed.path for typed in (self.x, self.y) if isinstance(typed, Towards)), *self.run]
-
-    @property
-    def has_principal(self) -> bool:
-        """Whether a direction is one of the run's own."""
-        return any(isinstance(typed, Principal) for typed in (self.x, self.y))
-
-    def check_align(self) -> None:
-        """Passes when hidden units are to be matched only where there is another checkpoint.
-
-        Raises:
-            InvalidRequest: If not.
-        """
-        if self.align and not any(isinstance(direction, Towards) for direction in (self.x, self.y)):
-            raise InvalidRequest(
-                "--align is for directions towards another checkpoint; give one, as in --x towards:OTHER.pt.",
-                field="plane.x.aligned",
-            )
-
-    def check_run(self) -> None:
-        """Passes when there is a run where a principal direction of it is asked for, and it is not too long.
-
-        Raises:
-            InvalidRequest: If not.
-        """
-        if self.has_principal and not self.run:
-            raise InvalidRequest(
-                "A principal direction is one of a training run: name its files after --checkpoints.", field="plane"
-            )
-        if len(self.run) > MAX_CHECKPOINTS:
-            raise InvalidRequest(
-                f"--checkpoints takes at most {MAX_CHECKPOINTS:,} files, but {len(self.run):,} came.", field="plane.trajectory"
-            )
 
 
 @dataclass(frozen=True)
@@ -167,20 +100,29 @@ class Asked(AskedPlane):
         asked.check_run()
         asked.check_align()
         asked.check_split()
-        data = [asked.dataset] if isinstance(asked.dataset, Path) else []
-        if not holds_checkpoint(asked.file) and not asked.file.is_file():
-            raise NotFound(missing(asked.file))
-        begun = [] if asked.resume is None else [asked.resume]
-        given = [*data, *asked.direction_files, *asked.companions, *begun]
+        asked.check_files()
+        return asked
+
+    def check_files(self) -> None:
+        """Passes when all that is to be read is there, and what is asked for can be written.
+
+        Raises:
+            NotFound: If a file does not exist.
+            InvalidRequest: If nothing can be written to a file, or it cannot hold what is asked for.
+        """
+        data = [self.dataset] if isinstance(self.dataset, Path) else []
+        if not holds_checkpoint(self.file) and not self.file.is_file():
+            raise NotFound(missing(self.file))
+        begun = [] if self.resume is None else [self.resume]
+        given = [*data, *self.direction_files, *self.companions, *begun]
         for path in given:
             if not path.is_file():
                 raise NotFound(missing(path))
-        own = [asked.architecture.path] if isinstance(asked.architecture, OwnCode) else []
-        for out in asked.files:
-            check_out(out, [asked.file, *given, *own])
-        if asked.out is not None and asked.grid is not None:
-            _check_area(asked.out, asked.grid)
-        return asked
+        own = [self.architecture.path] if isinstance(self.architecture, OwnCode) else []
+        for out in self.files:
+            check_out(out, [self.file, *given, *own])
+        if self.out is not None and self.grid is not None:
+            _check_area(self.out, self.grid)
 
     @property
     def files(self) -> list[Path]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cli.asked import AskedPlane
+from cli.asked_plane import AskedPlane
 from cli.library_networks import LibraryNetwork
 from cli.own_code import OwnCode
 from cli.parsing import Principal, Towards, TypedDirection

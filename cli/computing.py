@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from cli.answering import save_answers, summary
 from cli.asked import Asked
 from cli.library_networks import LibraryNetwork
 from cli.model_folders import checkpoint_file
 from cli.own_code import OwnCode
 from cli.stopping import stopped_by_sigterm
-from landscape_core.errors import InvalidRequest, SurfaceRejected
+from landscape_core.errors import InvalidRequest
 from landscape_core.requests import BatchNorm, Loss, Norm
 
 if TYPE_CHECKING:
@@ -146,9 +147,9 @@ def compute(**typed: Any) -> None:
             _prepared(one, Path(folder) / one.split) for one in asked.by_split()
         ]  # all are read before any is computed
         surfaces = [_computed(*question) for question in questions]
-        files = _save(surfaces, typed["out"])
+        files = save_answers(surfaces, typed["out"])
     for surface, file in zip(surfaces, files * (len(surfaces) // len(files)), strict=True):
-        click.echo(_summary(surface, file, of_split=len(surfaces) > 1))
+        click.echo(summary(surface, file, of_split=len(surfaces) > 1))
 
 
 def _prepared(asked: Asked, folder: Path) -> tuple[Asked, Material, SurfaceRequest]:
@@ -206,58 +207,3 @@ def told_progress(notes: list[str]) -> Iterator[Callable[[float], None]]:
             bars[0].update(round(share * steps) - bars[0].pos)
 
         yield tell
-
-
-def _save(surfaces: list[Surface], out: Path) -> list[Path]:
-    """Writes the surface, or those of both splits; the files that were written.
-
-    Raises:
-        SurfaceRejected: If the form cannot hold it; what was computed is then kept in one that can.
-    """
-    from landscape_core import formats  # noqa: PLC0415
-
-    try:
-        if len(surfaces) > 1:
-            return formats.save_splits(surfaces[0], surfaces[1], out)
-        formats.save(surfaces[0], out)
-    except SurfaceRejected as error:
-        kept = out.with_name(f"{out.name}.npz")
-        files = formats.split_paths(kept) if len(surfaces) > 1 else [kept]
-        for surface, file in zip(surfaces, files, strict=True):
-            formats.save(surface, file)
-        raise SurfaceRejected(f"{error} What was computed is kept in {' and '.join(map(str, files))}.") from None
-    return [out]
-
-
-def _summary(surface: Surface, out: Path, *, of_split: bool) -> str:
-    import numpy as np  # noqa: PLC0415
-
-    ny, nx = surface.loss.shape
-    own = surface.provenance.get("own_loss")
-    finite = surface.loss[np.isfinite(surface.loss)]
-    split = [surface.request.data.split] if of_split and surface.request is not None else []
-    with np.errstate(over="ignore"):
-        perplexity = f" (perplexity {np.exp(own):.6g})" if own is not None and surface.has_perplexity else ""
-    parts = [
-        *split,
-        f"{nx} points" if surface.is_curve else f"{nx} x {ny} cells",
-        f"the checkpoint's own loss {own:.6g}{perplexity}" if own is not None else "the checkpoint's own loss not finite",
-        f"min {finite.min():.6g}, max {finite.max():.6g}" if finite.size else "no finite loss",
-        *([f"{surface.not_finite} not finite"] if surface.not_finite else []),
-        *_resumed(surface),
-        *_barriers(surface),
-        f"{surface.provenance.get('seconds', 0):.1f} s",
-    ]
-    return f"Wrote {out}: {', '.join(parts)}."
-
-
-def _resumed(surface: Surface) -> list[str]:
-    last = surface.provenance.get("resumed", [])[-1:]
-    return [f"{about['kept_cells']:,} cells kept from {about['file']}, {about['computed_cells']:,} computed" for about in last]
-
-
-def _barriers(surface: Surface) -> list[str]:
-    """What stands between the network and another one, for a curve that leads there."""
-    found = surface.flatness().barriers if surface.is_curve else ()
-    heights = [barrier.above_line for barrier in found if barrier.above_line is not None]
-    return [f"barrier {height:.6g} above the line of the ends" for height in heights]

@@ -99,7 +99,13 @@ def curvature(**typed: Any) -> None:
         click.echo(f"Wrote {asked.out}.")
 
 
-curvature.params = [option for option in compute.params if option.name in _SHARED] + curvature.params
+_SPLIT = click.Option(
+    ["--split"], type=click.Choice(["train", "test"]), default="train", show_default=True, help="Which of its parts."
+)
+"""That of `compute` takes both, of one plane; a Hessian is that of one."""
+
+_shared = [_SPLIT if option.name == "split" else option for option in compute.params if option.name in _SHARED]
+curvature.params = _shared + curvature.params
 
 
 def _check_suffix(out: Path | None) -> None:

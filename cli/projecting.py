@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from cli.asked import AskedPlane, architecture_typed, check_out, missing
+from cli.asked import architecture_typed, check_out, missing
+from cli.asked_plane import AskedPlane
 from cli.computing import DIRECTION_HELP, WithManyFiles
 from cli.library_networks import LibraryNetwork
 from cli.own_code import OwnCode

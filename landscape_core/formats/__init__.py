@@ -21,7 +21,8 @@ from pathlib import Path
 from landscape_core.errors import InvalidRequest, SurfaceRejected
 from landscape_core.formats import csv, glb, h5, json, npz, stl, vtp
 from landscape_core.formats.atomic import write_atomically
-from landscape_core.formats.h5 import Split, directions_h5
+from landscape_core.formats.directions import directions_h5
+from landscape_core.formats.h5 import Split
 from landscape_core.formats.projections import load_projection, principal_values, projection_bytes, save_projection
 from landscape_core.results import Surface
 

@@ -27,15 +27,13 @@ eigenvalue of -1 is one only if our own table says so too. Eigenvalues at cells 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import h5py
 import numpy as np
 
 from landscape_core.errors import SurfaceRejected
-from landscape_core.formats.atomic import write_atomically
 from landscape_core.formats.checked import (
     MAX_AXIS,
     MAX_TEXT,
@@ -131,27 +129,6 @@ def load(data: bytes, split: Split | None = None) -> Surface:
         raise SurfaceRejected(f"The file is not a readable .h5 surface ({reason[0] if reason else 'damaged'}).") from None
 
 
-def directions_h5(
-    x: list[np.ndarray], y: list[np.ndarray] | None, path: Path, beside: Mapping[str, np.ndarray] | None = None
-) -> None:
-    """Writes directions in the original's form: groups `xdirection`, `ydirection` with members "0" … "N-1".
-
-    Args:
-        x: One float32 array per tensor, of the tensor's shape, in the network's order.
-        y: The same for the second direction; None for a curve.
-        path: Where.
-        beside: Further arrays at the root, as from `principal_values`.
-    """
-    buffer = io.BytesIO()
-    with h5py.File(buffer, "w") as file:
-        for name, direction in (("xdirection", x), ("ydirection", y)):
-            for index, tensor in enumerate(direction or ()):
-                file.create_dataset(f"{name}/{index}", data=np.asarray(tensor, dtype=np.float32))
-        for name, values in (beside or {}).items():
-            file[name] = values
-    write_atomically(path, buffer.getvalue())
-
-
 def _read(file: h5py.File, wanted: Split | None) -> Surface:
     if "xcoordinates" not in file:
         what = "a direction file, not a surface" if "xdirection" in file else "no surface file of loss-landscape's form"
@@ -160,9 +137,7 @@ def _read(file: h5py.File, wanted: Split | None) -> Surface:
     y = checked_axis("ycoordinates", _values(file, "ycoordinates", None)) if "ycoordinates" in file else None
     shape = (1 if y is None else y.size, x.size)
     split, first = _which(file, wanted)
-    loss = _values(file, f"{split}_loss", shape)
-    raw = _values(file, f"{split}_acc", shape) if f"{split}_acc" in file else np.full(shape, -1.0)
-    accuracy = np.where(raw == -1, np.nan, raw)
+    loss, accuracy = _values(file, f"{split}_loss", shape), _accuracy(file, split, shape)
     hole = (loss == -1) & np.isnan(accuracy)
     state = np.where(hole, NOT_COMPUTED, np.where(np.isfinite(loss), MEASURED, NOT_FINITE)).astype(np.uint8)
     examples, stderr, more = np.zeros(shape, np.int64), np.full(shape, np.nan), {}
@@ -170,9 +145,8 @@ def _read(file: h5py.File, wanted: Split | None) -> Surface:
     if ours in file:
         state, examples, stderr, same = _details(file, ours, state, loss)
         more = _quantities(file, ours, same)
-    if first:
-        more |= _eigenvalues(file, shape, more)
-    more = {name: np.where(state == NOT_COMPUTED, np.nan, table) for name, table in more.items()}
+    eigenvalues = _eigenvalues(file, shape, more) if first else {}
+    more = {name: np.where(state == NOT_COMPUTED, np.nan, table) for name, table in (more | eigenvalues).items()}
     text = _text(file.attrs.get(f"{before}provenance", ""))
     return checked_surface(
         x=x,
@@ -186,6 +160,11 @@ def _read(file: h5py.File, wanted: Split | None) -> Surface:
         provenance=provenance_from(text) if text else _their_provenance(file, split),
         quantities=more,
     )
+
+
+def _accuracy(file: h5py.File, split: str, shape: tuple[int, int]) -> np.ndarray:
+    raw = _values(file, f"{split}_acc", shape) if f"{split}_acc" in file else np.full(shape, -1.0)
+    return np.where(raw == -1, np.nan, raw)
 
 
 def _which(file: h5py.File, wanted: Split | None) -> tuple[str, bool]:
