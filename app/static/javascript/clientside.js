@@ -59,7 +59,8 @@
       });
       if (title) document.title = title;
       if (!here.startsWith("/s/")) document.documentElement.dataset.frame = "whole";
-      if (!/^\/((surface|s)\/|compare$)/.test(here)) stream.leave();
+      const two = here === "/compare" && new URLSearchParams(window.location.search).has("b");
+      if (!two && !/^\/(surface|s)\//.test(here)) stream.leave();
       if (here === "/new") stream.load().catch(() => null);
       return here;
     },
@@ -270,9 +271,14 @@
   /* -- two surfaces -- */
 
   const compare = {
-    /** The switches say what the pictures have in common; a new page has its own switches. */
+    /** What the colours of both may show, as far as the streams have brought it. */
+    colours(a, b, shown) {
+      const names = new Set((b?.colours || []).map((c) => c.name)), both = (a?.colours || []).filter((c) => names.has(c.name));
+      return surface.colours({ colours: both }, shown);
+    },
+    /** The switches say what the pictures have in common; a new page has its own switches, and they may speak before it is followed. */
     bind(linked, same, address) {
-      if (address) stream.bind(Boolean(linked), Boolean(same));
+      if (address) stream.bind(Boolean(linked), Boolean(same), address);
       return no();
     },
   };

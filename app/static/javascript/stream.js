@@ -147,8 +147,8 @@
   }
 
   /** Whether one hand turns all pictures, and whether all have one range of heights. */
-  function bind(linked, same) {
-    if (!page) return;
+  function bind(linked, same, address) {
+    if (!page || events(page.address) !== events(address)) return;  // what is followed is still the page before
     if (linked && !page.linked) page.pictures.slice(1).forEach((p) => p.turn(page.pictures[0].look()));
     Object.assign(page, { linked, same });
     paint();
@@ -175,8 +175,12 @@
   document.addEventListener("keydown", walk);
   new MutationObserver(() => paint()).observe(document.documentElement, { attributes: true, attributeFilter: ["data-mantine-color-scheme"] });
 
-  /** What is followed now: the view, the chosen cell, and of the first surface its values and the stages that came. */
-  const current = () => page && { view: page.view, pin: page.pin, surface: page.followed[0].surface, stages: page.followed[0].stages };
+  /** What is followed now: the view, the chosen cell, and of the first surface its address, its values and the stages that came. */
+  function current() {
+    if (!page) return null;
+    const { address, surface, stages } = page.followed[0];
+    return { view: page.view, pin: page.pin, address, surface, stages };
+  }
 
   window.lossAtlas.stream = { load, follow, leave, look, bind, remembered, resetCamera, view, picture: save, current };
 })();
