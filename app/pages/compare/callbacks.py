@@ -2,7 +2,6 @@
 
     address ──▶ surface.start ──▶ controls;  controls ──▶ surface.look ──▶ view    (the surface page's own: register_view)
     switches ──▶ bind                                                             (stream.js turns together, on one scale)
-    live of both  ──▶ colours ──▶ what both may be coloured by
     stream.js ──▶ live of a side  ──▶ its badge, bar, progress, problem, note, facts
     stream.js ──▶ point of a side ──▶ its cell
     compute on the other split ──▶ ask ──▶ a second location of the frame, which leads to the comparison
@@ -38,13 +37,6 @@ def register(app: Dash, services: Services) -> None:
         Input(ids.COMPARE_LINKED, "checked"),
         Input(ids.COMPARE_SAME, "checked"),
         State(ids.SURFACE_ADDRESS, "data"),
-    )
-    app.clientside_callback(
-        ClientsideFunction("compare", "colours"),
-        Output(ids.SURFACE_COLOUR_BY, "data", allow_duplicate=True),
-        [Input(ids.side(name, "live"), "data") for name in ids.SIDES],
-        State(ids.SURFACE_COLOUR_BY, "data"),
-        prevent_initial_call=True,
     )
     listen(app)(
         Output(ids.COMPARE_LED, "search"),

@@ -130,6 +130,7 @@ def together(
         "view": view.model_dump(mode="json") if view else None,
         "scales": scales,
         "surfaces": parts,
+        "ids": {"colours": ids.SURFACE_COLOURS},
         "plots": [".compare-page .surface-plot"] if one_picture else [f".compare-{s} .surface-plot" for s in ids.SIDES],
         "same": len(losses) == 1,
         "log": not one_picture,

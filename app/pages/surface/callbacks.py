@@ -2,7 +2,8 @@
 
     address ──▶ start ──▶ controls                      (stream.js begins to follow)
     controls ──▶ look ──▶ view, swatch                  (stream.js paints)
-    stream.js ──▶ live  ──▶ badge, bar, progress, buttons, facts, notes, downloads, colours, done
+    stream.js ──▶ live  ──▶ badge, bar, progress, buttons, facts, notes, downloads, done
+    stream.js ──▶ colours ──▶ what there is to colour by
     stream.js ──▶ point ──▶ cell
     cancel ──▶ stop ──▶ cancelled        retry ──▶ resume ──▶ again ──▶ reopen ──▶ followed
     done ──▶ tell_provenance ──▶ provenance
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 def register(app: Dash, services: Services) -> None:
     """Adds the callbacks to the app."""
     register_view(app)
+    register_colours(app)
     register_live(app)
     register_work(app, services)
     register_share(app, services)
@@ -72,6 +74,16 @@ def register_view(app: Dash) -> None:
         )
 
 
+def register_colours(app: Dash) -> None:
+    """What the colours may show, on every page with pictures."""
+    app.clientside_callback(
+        ClientsideFunction("surface", "colours"),
+        Output(ids.SURFACE_COLOUR_BY, "data"),
+        Input(ids.SURFACE_COLOURS, "data"),
+        State(ids.SURFACE_COLOUR_BY, "data"),
+    )
+
+
 def register_live(app: Dash) -> None:
     """What the stream tells."""
     app.clientside_callback(
@@ -89,12 +101,6 @@ def register_live(app: Dash) -> None:
         Output(ids.SURFACE_FACTS, "children"),
         Output(ids.SURFACE_HOLES, "children"),
         Input(ids.SURFACE_LIVE, "data"),
-    )
-    app.clientside_callback(
-        ClientsideFunction("surface", "colours"),
-        Output(ids.SURFACE_COLOUR_BY, "data"),
-        Input(ids.SURFACE_LIVE, "data"),
-        State(ids.SURFACE_COLOUR_BY, "data"),
     )
     app.clientside_callback(
         ClientsideFunction("way", "panel"), Output(ids.SURFACE_RUN, "children"), Input(ids.SURFACE_LIVE, "data")

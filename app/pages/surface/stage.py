@@ -47,7 +47,7 @@ def address(
         "titles": axis_titles(surface.request),
         "told": told(surface.request),
         "scales": figures.colour_scales(),
-        "ids": {"live": live, "point": point},
+        "ids": {"live": live, "point": point, "colours": ids.SURFACE_COLOURS},
     }
 
 
@@ -67,6 +67,7 @@ def stores(known: dict[str, Any]) -> list[Component]:
     return [
         dcc.Store(id=ids.SURFACE_ADDRESS, data=known),
         *followed,
+        dcc.Store(id=ids.SURFACE_COLOURS),
         dcc.Store(id=ids.SURFACE_VIEW),
         dcc.Store(id=ids.SURFACE_HOME_DONE),
         dcc.Store(id=ids.SURFACE_PICTURE_DONE),

@@ -167,9 +167,9 @@
       const scale = address.scales[colour] || [];
       return [view, { background: `linear-gradient(90deg, ${scale.map((stop) => stop[1]).join(", ")})` }];
     },
-    /** What the colours may show, as far as the stream has brought it. */
-    colours(live, shown) {
-      const known = (live?.colours || []).map((c) => ({ value: c.name, label: c.title }));
+    /** What the colours may show, as far as the streams have brought it. */
+    colours(brought, shown) {
+      const known = (brought || []).map((c) => ({ value: c.name, label: c.title }));
       return !known.length || JSON.stringify(known) === JSON.stringify(shown) ? no() : known;
     },
     home(clicks) { if (clicks) stream.resetCamera(); return clicks || 0; },
@@ -271,11 +271,6 @@
   /* -- two surfaces -- */
 
   const compare = {
-    /** What the colours of both may show, as far as the streams have brought it. */
-    colours(a, b, shown) {
-      const names = new Set((b?.colours || []).map((c) => c.name)), both = (a?.colours || []).filter((c) => names.has(c.name));
-      return surface.colours({ colours: both }, shown);
-    },
     /** The switches say what the pictures have in common; a new page has its own switches, and they may speak before it is followed. */
     bind(linked, same, address) {
       if (address) stream.bind(Boolean(linked), Boolean(same), address);

@@ -40,6 +40,9 @@
 
   const looked = (mine) => () => (page === mine ? { view: page.view, scales: page.address.scales, pin: page.pin, ...(page.view ? ranges() : {}) } : {});
 
+  /** The quantities that all surfaces have, as the first names them. */
+  const shared = ([first, ...others]) => first.filter((c) => others.every((other) => other.some(({ name }) => name === c.name)));
+
   function paint() {
     if (!page) return;
     page.pictures.forEach((p) => p.paint());
@@ -48,6 +51,7 @@
 
   function heard(mine) {
     if (page !== mine) return;
+    tell(page.address.ids.colours, shared(page.followed.map((f) => f.live.colours || [])));
     page.pictures.forEach((p) => p.paintSoon());
     showPoint();
   }
