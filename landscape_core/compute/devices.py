@@ -49,5 +49,7 @@ def compute_exactly(threads: int | None) -> None:
     """
     if threads is not None:
         torch.set_num_threads(threads)
-    # PyTorch's default rounds the factors of convolutions on some GPUs to 10 bits (TF32)
+    # PyTorch's default rounds the factors of convolutions on some GPUs to 10 bits (TF32). Its older switch must agree with the
+    # newer one, or else whoever asks for it (torch.export does) gets an error.
+    torch.backends.cudnn.allow_tf32 = False
     torch.backends.fp32_precision = "ieee"  # type: ignore[attr-defined]

@@ -246,7 +246,8 @@ class Evaluator:
         x, labels = self._batches.take(start, stop)
         outputs = self._network.outputs(x, start, stop)
         right = classified_rightly(outputs, labels)
-        counts = counts_of(self.request.metrics, self._facts.classes, outputs, labels, right)
+        metrics = self.request.metrics
+        counts = counts_of(metrics, self._facts.classes, outputs, labels, right) if metrics else {}
         return self._loss(outputs, labels), right, counts
 
     @torch.inference_mode()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import chain, product
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -119,16 +119,8 @@ def landscape(
     with borrowed(module, where, evaluating=eval_mode) as reset_buffers:
         data = OwnBatches(batches, home := where or next(module.parameters()).device)
         measure = _measure(module, loss_fn, data, asked, reset_buffers, batch_norm)
-        parts = (
-            made_with(home),
-            about,
-            measure.own_values(twice=check_deterministic),
-            measure.provenance(),
-            asked.provenance(),
-        )
-        provenance = dict(chain.from_iterable(part.items() for part in parts)) | {
-            "started": began.isoformat(timespec="seconds")
-        }
+        provenance = {**about, **asked.provenance(), "started": began.isoformat(timespec="seconds")}
+        provenance |= made_with(home) | measure.own_values(twice=check_deterministic) | measure.provenance()
         kept, told = resumed(half, asked.grid, measure, provenance["examples"], provenance)
         told |= {} if checkpoints is None else {"trajectory": own_run(checkpoints, module, asked, measure)}
         with _shown(push, asked.grid, _told(progress), on_stage) as (tell, show):
