@@ -47,7 +47,7 @@
    */
   function picture(selector, followed, page, camera) {
     const me = { followed, plot: null, paint, paintSoon, look, turn, move, reset, save, leave, element: () => document.querySelector(selector) };
-    let seen = camera, timer = null, painted = null, heard = null, frame = null, led = false, drawing = null;
+    let seen = camera, timer = null, painted = null, heard = null, frame = null, goal = null, led = false, drawing = null;
 
     /** The camera as it is now, also in the middle of a drag. */
     function look() {
@@ -123,14 +123,15 @@
       window.Plotly.relayout(me.element(), change).finally(() => { led = false; });
     }
 
-    /** Looks from here from now on; at most once a frame. */
+    /** Looks from here from now on; at most once a frame, and then from where was said last. */
     function turn(wanted) {
+      goal = wanted;
       if (same(look(), wanted)) return;
       seen = wanted;
       if (!me.element()?._fullLayout?.scene || frame) return;
       frame = requestAnimationFrame(() => {
         frame = null;
-        if (me.element()?._fullLayout?.scene) lead({ "scene.camera": wanted });
+        if (me.element()?._fullLayout?.scene) lead({ "scene.camera": goal });
       });
     }
 
