@@ -108,7 +108,7 @@ class Imports(Surfaces):
         Args:
             folder: Holds one folder per surface.
         """
-        for about in sorted(folder.glob("*/about.json")):
+        for about in sorted(folder.glob("*/about.json"), reverse=True):  # lists begin with the newest
             self._install(about.parent, json.loads(about.read_text(encoding="utf-8")))
 
     def _verdict(self, sha: str, wait_s: float) -> SurfaceInfo:

@@ -254,7 +254,7 @@
         ["α", place(point.x)], point.y === null ? null : ["β", place(point.y)],
         ["Mean loss", loss, "± standard error of the mean over the examples"],
         ["Accuracy", point.accuracy === null ? "—" : `${short(point.accuracy)} %`],
-        ...point.further.filter((q) => q.class === undefined).map((q) => [q.title, q.value === null ? "—" : `${short(q.value)}${q.unit && ` ${q.unit}`}`, q.meaning]),
+        ...point.further.filter((q) => q.class === undefined && (q.name !== "perplexity" || point.perplexity !== null)).map((q) => [q.title, q.value === null ? "—" : `${short(q.value)}${q.unit && ` ${q.unit}`}`, q.meaning]),
         ["Examples", count(point.examples)],
       ]), classes(point.further.filter((q) => q.class !== undefined)));
     },
