@@ -138,7 +138,7 @@ def values_of(request: SurfaceRequest) -> dict[str, Any]:
     if not isinstance(request.data.preprocessing, str):
         values["data.preprocessing"] = CUSTOM
         for part_name in ("mean", "std"):
-            values[f"data.preprocessing.{part_name}"] = ", ".join(f"{v:g}" for v in body["data"]["preprocessing"][part_name])
+            values[f"data.preprocessing.{part_name}"] = ", ".join(f"{v!r}" for v in body["data"]["preprocessing"][part_name])
     return values
 
 

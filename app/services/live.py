@@ -62,14 +62,7 @@ class LiveImports(Imports):
         surface, secret = secrets.token_hex(32), secrets.token_urlsafe(SECRET_BYTES)
         name = shown_name(wish.name)
         with self.database.writing() as session:
-            ours = (
-                select(func.count())
-                .select_from(LiveRow)
-                .join(SurfaceRow, SurfaceRow.id == LiveRow.surface)
-                .where(SurfaceRow.state == "running")
-            )
-            if (count := session.scalar(ours) or 0) >= MOST_LIVE:
-                raise TooMany(f"{count} surfaces are being sent, which is as many as may be; try again later.")
+            _check_room(session)
             session.add(SurfaceRow(id=surface, origin="imported", title=name, state="running", stages=wish.stages))
             session.flush()
             session.add(LiveRow(surface=surface, secret_sha256=_digest(secret)))
@@ -108,7 +101,7 @@ class LiveImports(Imports):
                 live.pending, live.pending_stage, live.pending_stages = sha256, stage, max(stage, stages) if stages else 0
             live.heard = now()
             if row.state != "finished":
-                row.state, row.problem = "running", None
+                _run(session, row)
         if begins:
             with self._redis_may_be_away():
                 self.queue.enqueue_intake("surface", sha256, "surface")
@@ -128,7 +121,7 @@ class LiveImports(Imports):
                 raise Conflict("The surface is finished; nothing can be said of it any more.")
             live.heard = now()
             if row.state != "finished":
-                self._apply(live, row, word)
+                self._apply(session, live, row, word)
         progress = progress_of(row, None).model_dump(mode="json")
         with self._redis_may_be_away():
             if row.state == "running":
@@ -266,7 +259,7 @@ class LiveImports(Imports):
             self.queue.publish_event(surface_id, "surface", snapshot.event(progress_of(row, None), row.state))  # type: ignore[arg-type]
 
     @staticmethod
-    def _apply(live: LiveRow, row: SurfaceRow, word: LiveWord) -> None:
+    def _apply(session: Session, live: LiveRow, row: SurfaceRow, word: LiveWord) -> None:
         if word.done is not None:
             row.done = word.done
         if word.state == "finished":
@@ -277,7 +270,25 @@ class LiveImports(Imports):
         elif word.state == "unfinished":
             row.state, row.problem = "cancelled", _left(LEFT, row)
         else:
-            row.state, row.problem = "running", None
+            _run(session, row)
+
+
+def _check_room(session: Session) -> None:
+    """Passes while fewer surfaces are being sent than may be.
+
+    Raises:
+        TooMany: If not.
+    """
+    ours = select(func.count()).select_from(LiveRow).join(SurfaceRow, SurfaceRow.id == LiveRow.surface)
+    if (count := session.scalar(ours.where(SurfaceRow.state == "running")) or 0) >= MOST_LIVE:
+        raise TooMany(f"{count} surfaces are being sent, which is as many as may be; try again later.")
+
+
+def _run(session: Session, row: SurfaceRow) -> None:
+    """The surface is being sent, also if it was left unfinished before; one that goes on counts like a new one."""
+    if row.state != "running":
+        _check_room(session)
+    row.state, row.problem = "running", None
 
 
 def _left(sentence: str, row: SurfaceRow, silence: int = 0) -> str:

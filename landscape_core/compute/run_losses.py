@@ -75,10 +75,11 @@ def losses(
     plane = evaluator.loss_at((at[0], at[1] if len(at) > 1 else 0.0), should_stop) if len(at) == len(place) else None
     own: Tally | None
     if checkpoint == evaluator.request.checkpoint:
-        own = plane if plane is not None and not any(at) else evaluator.own_loss(should_stop)
+        its_own = evaluator.request.batch_norm == "fixed"  # else the plane's centre has other statistics than the checkpoint
+        own = plane if its_own and plane is not None and not any(at) else evaluator.own_loss(should_stop)
     else:
         own = _own(evaluator, checkpoint, checkpoints, should_stop)
-    return {**_means("own", own), **_means("plane", plane)}
+    return {**_means("own", own, evaluator.decisions), **_means("plane", plane, evaluator.decisions)}
 
 
 def _own(
@@ -94,9 +95,10 @@ def _own(
     return evaluator.loss_of(module, should_stop)
 
 
-def _means(whose: str, tally: Tally | None) -> Losses:
+def _means(whose: str, tally: Tally | None, decisions: int) -> Losses:
     if tally is None:
         return {f"{whose}_loss": None, f"{whose}_accuracy": None}
     count = int(tally.examples[0])
     loss = float(tally.loss_sum[0] / count)
-    return {f"{whose}_loss": loss if np.isfinite(loss) else None, f"{whose}_accuracy": 100.0 * int(tally.correct[0]) / count}
+    accuracy = 100.0 * int(tally.correct[0]) / (count * decisions)
+    return {f"{whose}_loss": loss if np.isfinite(loss) else None, f"{whose}_accuracy": accuracy}

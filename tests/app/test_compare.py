@@ -53,6 +53,10 @@ CHANGES = [
     ("loss", "mse", "Loss: Cross-entropy / Squared error"),
     ("plane.x", {"kind": "random", "seed": 7}, "Direction δ: random, seed 1 / random, seed 7"),
     ("plane.trajectory", ["3" * 64, "4" * 64], "Training run: none / 2 checkpoints"),
+    ("plane.orthogonal", True, "Angle between δ and η: as it is / a right angle"),
+    ("batch_norm", "reestimated", "Batch norm's statistics: the checkpoint's / re-estimated"),
+    ("metrics", ["top5", "class_accuracy"], "Also counted: none / class accuracy, top5"),
+    ("curvature", {"examples": 64}, "Examples of the eigenvalues: none / 64"),
     ("grid.x", {"start": -1, "stop": 1, "points": 21}, "α: −1 … 1 in 9 points / −1 … 1 in 21 points"),
 ]
 

@@ -100,12 +100,19 @@ NAMES = {
     "plane.normalisation.ignore": "Ignored",
     "plane.normalisation.of": "What moves",
     "plane.trajectory": "Training run",
+    "plane.orthogonal": "Angle between δ and η",
+    "batch_norm": "Batch norm's statistics",
+    "metrics": "Also counted",
+    "curvature.examples": "Examples of the eigenvalues",
     "grid.x": "α",
     "grid.y": "β",
 }
 """What fields are called, in the order in which they are told."""
 
 WHOLE = {"data.preprocessing", "plane.x", "plane.y", "plane.trajectory", "grid.x", "grid.y"}
+
+UNSAID = {"batch_norm": ("the checkpoint's", "re-estimated"), "plane.orthogonal": ("as it is", "a right angle")}
+"""What is said of fields that a request leaves out where they are as usual: as usual, and otherwise."""
 
 IGNORED = {"biasbn": "biases and batch norm", "none": "nothing"}
 
@@ -118,6 +125,8 @@ def _rank(path: str) -> int:
 def _said(path: str, info: SurfaceInfo, value: Any, titles: Mapping[str, str]) -> str:
     """One field's value in words."""
     request = info.request
+    if path in UNSAID:
+        return UNSAID[path][0 if value is None else 1]
     if value is None and path != "data.seed":
         return "none"
     sayings: dict[str, Callable[[SurfaceRequest], str]] = {
@@ -131,6 +140,7 @@ def _said(path: str, info: SurfaceInfo, value: Any, titles: Mapping[str, str]) -
         "plane.y": lambda r: words.direction(r.plane.y) if r.plane.y else "none",
         "plane.normalisation.ignore": lambda _: IGNORED.get(str(value), str(value)),
         "plane.trajectory": lambda _: words.counted(len(value), "checkpoint"),
+        "metrics": lambda r: ", ".join(metric.replace("_", " ") for metric in r.metrics),
         "grid.x": lambda r: words.axis(r.grid.x),
         "grid.y": lambda r: words.axis(r.grid.y) if isinstance(r.grid.y, Axis) else "none",
     }

@@ -6,7 +6,7 @@
 (() => {
   "use strict";
 
-  const RETRY_MS = [1000, 2000, 4000, 8000, 15000];
+  const RETRY_MS = [1000, 2000, 4000, 8000, 15000], LOOK_AGAIN_MS = 30000;
   const { about, available, decode, facts } = window.lossAtlas.values;
   const tell = (id, data) => window.dash_clientside.set_props(id, { data });
 
@@ -34,13 +34,19 @@
         heard();
       });
       on("progress", (event) => report({ progress: event.progress, state: event.state }));
-      on("end", (event) => { me.ended = true; close(); report({ state: event.state, problem: event.problem, connection: "ended" }); heard(); measured(); });
+      on("end", (event) => { ended(event); report({ state: event.state, problem: event.problem, connection: "ended" }); heard(); measured(); });
+    }
+
+    /** A surface that is sent from elsewhere may go on although nothing came for long: it is looked at again now and then. */
+    function ended(event) {
+      close();
+      me.ended = !(address.sent && event.state === "cancelled");
+      if (!me.ended && !left) reopen = setTimeout(open, LOOK_AGAIN_MS);
     }
 
     /** The own losses of a run's checkpoints are measured after the end. */
     function measured() {
-      window.lossAtlas.way.awaitLosses(address, me.surface, (trajectory) => {
-        if (left) return;
+      window.lossAtlas.way.awaitLosses(address, me.surface, () => left, (trajectory) => {
         me.surface = { ...me.surface, trajectory };
         report({ run: true });
         heard();

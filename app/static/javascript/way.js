@@ -159,18 +159,19 @@
 
   /* -- what comes after the end: the last touches measure each checkpoint's own loss -- */
 
-  /** Asks for the run's losses until they are there, or will not come; gives the run to `done`. */
-  function awaitLosses(address, surface, done, asked = 0) {
+  /** Asks for the run's losses until they are there, will not come, or the page is left; gives the run to `done`. */
+  function awaitLosses(address, surface, left, done, asked = 0) {
     if (!surface?.trajectory || surface.trajectory.own_loss || asked >= MOST_ASKED) return;
     setTimeout(async () => {
+      if (left()) return;
       let info = null;
       try {
         const answer = await (await fetch(address.events.replace(/\/events$/, ""))).json();
         info = answer.surface || answer;
       } catch { /* asked again */ }
       const run = info?.provenance?.trajectory;
-      if (run?.own_loss) done({ ...surface.trajectory, ...run });
-      else if (info?.preview !== "failed") awaitLosses(address, surface, done, asked + 1);
+      if (run?.own_loss) { if (!left()) done({ ...surface.trajectory, ...run }); }
+      else if (!info || info.preview === "wait") awaitLosses(address, surface, left, done, asked + 1);
     }, asked ? ASK_EVERY_MS : ASK_EVERY_MS / 4);
   }
 

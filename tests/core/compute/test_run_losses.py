@@ -18,6 +18,7 @@ from landscape_core.errors import InvalidRequest, NotFound
 from landscape_core.requests import Normalisation, PlaneSpec, PrincipalDirection, RandomDirection, Standardisation
 
 from .requested import SHA, axis, surface_request
+from .transformer_files import gpt_file
 
 EPOCHS = tuple(f"{index:064x}" for index in range(1, 10))
 
@@ -80,6 +81,28 @@ def test_a_batch_normalised_checkpoint_is_measured_with_its_own_statistics(resne
     assert about["own_loss"][0] != pytest.approx(about["own_loss"][1], rel=1e-4)
     assert about["coordinates"][0] == [0.0]  # only statistics differ, and they do not move
     assert about["plane_loss"][0] == about["own_loss"][1]
+
+
+def test_own_losses_are_with_own_statistics_where_those_of_cells_are_re_estimated(resnet_weights):
+    rng = np.random.default_rng(3)
+    images = Examples.from_arrays(rng.integers(0, 256, (12, 8, 8, 3), np.uint8), np.arange(12) % 4)
+    plane = PlaneSpec(x=RandomDirection(seed=1), trajectory=(SHA,))
+    asked = {"plane": plane, "batch_norm": "reestimated"}
+    request = surface_request("resnet20", axis(3)).model_copy(update=asked)
+    surface = compute_surface(request, resnet_weights, images, checkpoints={}.__getitem__)
+    about = surface.provenance["trajectory"]
+    assert about["own_loss"] == [surface.provenance["own_loss"]]
+    assert about["plane_loss"] == [surface.loss[0, 1]]
+    assert about["own_loss"][0] != pytest.approx(about["plane_loss"][0], rel=1e-3)
+
+
+def test_the_accuracy_of_a_language_model_s_run_is_by_token():
+    arrays, rows = gpt_file(), np.random.default_rng(4).integers(0, 23, (20, 7)).astype(np.uint16)
+    plane = PlaneSpec(x=RandomDirection(seed=1), trajectory=(SHA,))
+    request = surface_request("gpt:heads=3", axis(3)).model_copy(update={"plane": plane})
+    surface = compute_surface(request, arrays, Examples.from_arrays(rows[:, :-1], rows[:, 1:]), checkpoints={}.__getitem__)
+    about = surface.provenance["trajectory"]
+    assert about["own_accuracy"] == about["plane_accuracy"] == [surface.provenance["own_accuracy"]]
 
 
 def test_what_is_gone_or_has_no_place_is_not_known(run, rows):
