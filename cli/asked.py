@@ -171,6 +171,10 @@ def _check_together(typed: Mapping[str, Any]) -> None:
             "Re-estimated statistics take the place of moved ones, so leave out either --batch-norm or --of states.",
             field="batch_norm",
         )
+    if typed["batch_norm"] == "reestimated" and typed["curvature"] is not None:
+        raise InvalidRequest(
+            "Eigenvalues are those with fixed statistics, so leave out either --batch-norm or --curvature.", field="curvature"
+        )
     if typed["in_order"] and typed["seed"] is not None:
         raise InvalidRequest("--in-order takes no permutation, so leave out either --seed or --in-order.", field="data.seed")
 

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.asked import Asked
+from cli.asked import Asked, architecture_typed
 from cli.computing import compute, told_progress
-from cli.library_networks import LIBRARIES, LibraryNetwork
+from cli.library_networks import LibraryNetwork
+from cli.model_folders import checkpoint_file, told_architecture
 from cli.own_code import OwnCode
 from cli.stopping import stopped_by_sigterm
 from landscape_core.errors import InvalidRequest
@@ -117,7 +118,8 @@ def _check_suffix(out: Path | None) -> None:
 def _as_surface(typed: dict[str, Any]) -> dict[str, Any]:
     """All options of `compute`: those that were typed, its defaults, and the one cell θ* along an eigenvector or anything."""
     usual = compute.make_context("compute", [f"--dataset={typed['dataset']}", "--out=.", "--", str(typed["file"])]).params
-    own = ".py" in typed["architecture"] or typed["architecture"].partition(":")[0] in LIBRARIES
+    network = architecture_typed(typed["architecture"]) or told_architecture(typed["file"])
+    own = isinstance(network, OwnCode | LibraryNetwork)
     return {**usual, **typed, "curve": True, "x": "random:0" if own else "hessian:1", "y": None, "grid": "0:0:1"}
 
 
@@ -126,6 +128,7 @@ def _measured(asked: Asked, options: CurvatureOptions, folder: Path) -> Curvatur
 
     share_cores()
     told = settings()
+    asked = dataclasses.replace(asked, file=checkpoint_file(asked.file, folder))
     material = Material.read(asked, told.datasets_folder, folder)
     request = material.request(asked)
     code = asked.architecture if isinstance(asked.architecture, OwnCode | LibraryNetwork) else None

@@ -253,12 +253,13 @@ def _stations(axis: np.ndarray, values: np.ndarray, epsilon: float) -> np.ndarra
 
 
 def _barriers(surface: Surface) -> tuple[Barrier, ...]:
-    """One for each direction that leads to another checkpoint and has both ends on the grid."""
+    """One for each direction that leads to another checkpoint; not for one that was put at right angles to the first."""
     if surface.request is None:
         return ()
     found = []
     for axis, spec in surface.request.plane.specs.items():
         at = surface.x if axis == "x" or surface.y is None else surface.y
-        if isinstance(spec, TowardsDirection):
+        turned = axis == "y" and surface.request.plane.orthogonal  # its end is no longer the other checkpoint
+        if isinstance(spec, TowardsDirection) and not turned:
             found.append(barrier_between(at, _line(surface, axis)).model_copy(update={"axis": axis}))
     return tuple(found)

@@ -67,7 +67,9 @@ class Tally:
 
     @classmethod
     def joined(cls, tallies: Sequence[Tally]) -> Tally:
-        """One row of cells after the other."""
+        """One row of cells after the other; of none, no cells."""
+        if not tallies:
+            return cls.zeros(0)
         counts = {name: np.concatenate([tally.counts[name] for tally in tallies]) for name in tallies[0].counts}
         examples, loss_sum, loss_sq, correct = (np.concatenate([getattr(t, name) for t in tallies]) for name in PARTS)
         return cls(examples, loss_sum, loss_sq, correct, counts)

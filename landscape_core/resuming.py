@@ -11,6 +11,7 @@ from jaxtyping import Bool
 from pydantic import ValidationError
 
 from landscape_core.errors import InvalidRequest
+from landscape_core.quantities import ordered
 from landscape_core.requests import Axis, Grid, SurfaceRequest
 from landscape_core.results import MEASURED, NOT_COMPUTED, Surface
 
@@ -154,10 +155,11 @@ class HalfDone:
             part: Index of the part, as from `numpy.ix_`; all if not given.
         """
         arrays = {name: np.where(kept[part], getattr(self.surface, name)[part], getattr(rest, name)) for name in _ARRAYS}
-        own = self.surface.quantities
+        own = {name: table[part] for name, table in self.surface.quantities.items()}
+        unknown = np.full(rest.loss.shape, np.nan)
         quantities = {
-            name: np.where(kept[part], own[name][part] if name in own else np.nan, table)
-            for name, table in rest.quantities.items()
+            name: np.where(kept[part], own.get(name, unknown), rest.quantities.get(name, unknown))
+            for name in ordered(own.keys() | rest.quantities.keys())
         }
         return replace(rest, **arrays, quantities=quantities)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 from torch import nn
 
 from landscape_core.compute.curvature import Hessian
@@ -89,11 +89,14 @@ class PlaneCurvature:
             return float("nan"), float("nan")
         return largest.value, smallest.value
 
-    def everywhere(self, progress: Callable[[float], None] | None = None) -> dict[str, Float64[np.ndarray, "rows columns"]]:
+    def everywhere(
+        self, progress: Callable[[float], None] | None = None, known: Bool[np.ndarray, "rows columns"] | None = None
+    ) -> dict[str, Float64[np.ndarray, "rows columns"]]:
         """`max_eig` and `min_eig` at every cell of the grid, (ny, nx) each.
 
         Args:
             progress: Told after every cell which share of them is done.
+            known: Cells at which they need not be measured, and stay NaN.
 
         Raises:
             InvalidRequest: The loss has no second derivatives.
@@ -102,11 +105,11 @@ class PlaneCurvature:
         """
         shape = (len(self._betas), len(self._alphas))
         largest, smallest = np.full(shape, np.nan), np.full(shape, np.nan)
-        for index in range(largest.size):
-            row, column = divmod(index, shape[1])
+        wanted = np.argwhere(np.ones(shape, bool) if known is None else ~known).tolist()
+        for index, (row, column) in enumerate(wanted):
             largest[row, column], smallest[row, column] = self.at(row, column)
             if progress is not None:
-                progress((index + 1) / largest.size)
+                progress((index + 1) / len(wanted))
         return {"max_eig": largest, "min_eig": smallest}
 
     def provenance(self) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def compute_surface(
     grid = _tally(evaluator, ~kept, _share_of(progress, 0.0, tallied), should_stop)
     centre = evaluator.own_loss(should_stop)
     measure = None if request.curvature is None else _curvature(request, tensors, examples, evaluator, device, should_stop, own)
-    quantities = {} if measure is None else measure.everywhere(_share_of(progress, tallied, 1.0))
+    quantities = {} if measure is None else _eigenvalues(measure, resume, kept, _share_of(progress, tallied, 1.0))
     provenance = {
         **evaluator.provenance(),
         **({} if measure is None else {"curvature": measure.provenance()}),
@@ -106,6 +106,20 @@ def _curvature(
     module = load(request.architecture, tensors) if own is None else own
     directions = evaluator.directions()
     return PlaneCurvature(request, module, examples, directions, device or "cpu", should_stop, own=own is not None)
+
+
+def _eigenvalues(
+    measure: PlaneCurvature,
+    resume: HalfDone | None,
+    kept: Bool[np.ndarray, "rows nx"],
+    progress: Callable[[float], None] | None,
+) -> dict[str, np.ndarray]:
+    """The eigenvalues at every cell; those that a half-done surface holds are kept, bit for bit."""
+    stored = {} if resume is None else resume.surface.quantities
+    if not {"max_eig", "min_eig"} <= stored.keys():
+        return measure.everywhere(progress)
+    known = kept & np.isfinite(stored["max_eig"]) & np.isfinite(stored["min_eig"])
+    return {name: np.where(known, stored[name], table) for name, table in measure.everywhere(progress, known).items()}
 
 
 def _kept(resume: HalfDone | None, request: SurfaceRequest, examples: int) -> Bool[np.ndarray, "rows nx"]:

@@ -70,6 +70,7 @@ def mlp(tmp_path) -> Path:
         (("--curve", "--orthogonal"), "leave out either --orthogonal or --curve"),
         (("--batch-norm", "reestimated"), "This mlp has no batch norm, so there is nothing to re-estimate"),
         (("--batch-norm", "reestimated", "--of", "states"), "leave out either --batch-norm or --of states"),
+        (("--batch-norm", "reestimated", "--curvature", "8"), "leave out either --batch-norm or --curvature"),
         (("--batch-norm", "moved"), "Invalid value for '--batch-norm'"),
         (("--dataset", "imagenet"), "There is no data set 'imagenet'"),
         (("--dataset", "none.npz"), "There is no file none.npz"),

@@ -255,6 +255,8 @@ def test_a_barrier_is_told_of_directions_towards_a_checkpoint_alone():
     assert [(b.axis, b.above_line) for b in plane.flatness().barriers] == [("x", 0.25), ("y", 1.0)]
     mixed = dataclasses.replace(plane, request=asked("mse", HessianDirection(index=1), towards[1]))
     assert [b.axis for b in mixed.flatness().barriers] == ["y"]
+    turned = plane.request.model_copy(update={"plane": plane.request.plane.model_copy(update={"orthogonal": True})})
+    assert [b.axis for b in dataclasses.replace(plane, request=turned).flatness().barriers] == ["x"]
     assert surface(x, y, loss).flatness().barriers == ()
     curve = dataclasses.replace(surface(x, None, loss[0]), request=asked("mse", towards[0]))
     assert curve.flatness().barriers[0].above_mean == 0.25

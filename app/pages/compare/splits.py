@@ -30,7 +30,7 @@ def on_other_split(request: SurfaceRequest, datasets: Sequence[DatasetInfo]) -> 
         )
     if request.curvature is not None:
         raise InvalidRequest(
-            "Its eigenvalues were measured by `lossatlas compute --curvature`, which servers do not do; measure the other split "
+            "Its eigenvalues are from `lossatlas compute --curvature`, which servers do not do; measure the other split "
             "there too, with --split both, and push it.",
             field="curvature",
         )

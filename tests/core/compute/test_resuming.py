@@ -17,7 +17,7 @@ from landscape_core.catalogue import match
 from landscape_core.compute import Examples, compute_surface
 from landscape_core.errors import InvalidRequest
 from landscape_core.formats import h5, npz
-from landscape_core.requests import Standardisation
+from landscape_core.requests import CurvatureSpec, Standardisation
 from landscape_core.results import MEASURED, NOT_COMPUTED, NOT_FINITE, Surface
 from landscape_core.resuming import HalfDone, _runs
 
@@ -63,6 +63,34 @@ def test_ours_is_completed_bit_for_bit_and_says_what_came_from_where(whole, mlp_
     json.dumps(found.provenance, allow_nan=False)
     again = compute_surface(whole.request, mlp_weights, rows, resume=HalfDone(with_holes(found, HOLE & (whole.x > 0))))
     assert [entry["kept_cells"] for entry in again.provenance["resumed"]] == [7, 14]
+
+
+def test_nothing_is_left_to_compute(whole, mlp_weights, rows):
+    found = compute_surface(whole.request, mlp_weights, rows, resume=HalfDone(whole))
+    for name in ARRAYS:
+        np.testing.assert_array_equal(getattr(found, name), getattr(whole, name))
+
+
+def test_quantities_are_kept_too_and_eigenvalues_measured_where_there_are_none(mlp_weights, rows):
+    request = surface_request("mlp", axis(3), axis(2)).model_copy(
+        update={"metrics": ("class_accuracy",), "curvature": CurvatureSpec(examples=4)}
+    )
+    whole = compute_surface(request, mlp_weights, rows)
+    hole = np.zeros((2, 3), bool)
+    hole[1] = True
+    half = with_holes(whole, hole)
+    tables = {name: np.where(hole, np.nan, table) for name, table in whole.quantities.items()}
+    tables["max_eig"][0, 0] = 1234.0  # so that what is kept can be told from what is measured
+    found = compute_surface(request, mlp_weights, rows, resume=HalfDone(replace(half, quantities=tables)))
+    assert found.quantities.keys() == whole.quantities.keys()
+    assert found.quantities["max_eig"][0, 0] == 1234.0
+    for name, table in found.quantities.items():
+        np.testing.assert_array_equal(table[hole], whole.quantities[name][hole])
+        np.testing.assert_array_equal(table[~hole][1:], whole.quantities[name][~hole][1:])
+    without = surface_request("mlp", axis(3), axis(2))
+    plain = compute_surface(without, mlp_weights, rows, resume=HalfDone(replace(half, request=None, quantities=tables)))
+    assert plain.quantities["max_eig"][0, 0] == 1234.0
+    assert np.isnan(plain.quantities["max_eig"][1]).all()
 
 
 def test_a_file_of_the_original_is_measured_at_some_cells_before_it_is_believed(whole, mlp_weights, rows):
