@@ -14,6 +14,7 @@ from landscape_core.compute.datasets import Batches
 from landscape_core.compute.devices import is_out_of_memory
 from landscape_core.compute.first_layer import FirstLayer, undecided
 from landscape_core.compute.folding import Folding
+from landscape_core.compute.fusing import fused
 from landscape_core.compute.planes import Plane
 from landscape_core.errors import OutOfMemory
 from landscape_core.requests import BATCH_NORM_EXAMPLES, SurfaceRequest
@@ -49,10 +50,15 @@ class MovedNetwork:
         self._plane = Plane(module, x, y, request.plane.normalisation, device if ours else None, fixed)
         self._statistics = None if request.batch_norm == "fixed" else BatchNormStatistics(module)
         convolutional = any(p.dim() == 4 for p in module.parameters())
-        self._folding = Folding(module, batches.take(0, 1)[0]) if ours and convolutional else None
-        self._place = (0.0, 0.0)
-        self.running = module if self._folding is None else self._folding.module
+        example, self._place = batches.take(0, 1)[0], (0.0, 0.0)
+        self._folding = Folding(module, example) if ours and convolutional else None
+        self._fusion = None
+        self.running = module
         """What is called; it shares the network's tensors."""
+        if self._folding is not None:
+            self._folding.refold()
+            self._fusion = fused(self._folding.module, example)
+            self.running = self._folding.module if self._fusion is None else self._fusion.module
 
     @property
     def module(self) -> nn.Module:
@@ -107,6 +113,8 @@ class MovedNetwork:
         self._place = place
         if self._folding is not None:
             self._folding.refold()
+        if self._fusion is not None:
+            self._fusion.repack()
 
     def _first_layer(self, module: nn.Module, directions: Sequence[list[Tensor]]) -> FirstLayer | None:
         if isinstance(module, Perceptron) and FirstLayer.fits(module, len(directions), len(self._batches)):

@@ -1,0 +1,189 @@
+"""Convolutions that take the ReLU and the sum after them along, on CPUs.
+
+Once batch norm is folded, most of what a residual network does beside its convolutions is to go through feature maps again:
+once for a ReLU, once for a sum. oneDNN, PyTorch's library of convolutions for CPUs, does both while a convolution's outputs are
+still in registers, and holds weights in the layout that its kernels read. PyTorch's compiler reaches it through operators
+(`torch.ops.mkldnn`); so does this, without a compiler. Outputs are those of the plain network bit for bit.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import jaxtyping
+import torch
+from jaxtyping import Float
+from torch import Tensor, fx, nn
+from torch.nn import functional
+
+_MAKES_ANEW = {functional.relu, torch.relu, functional.pad, operator.add, torch.cat}
+"""Functions whose output is no view of what they take."""
+
+
+class FusedConvolution(nn.Module):
+    """A convolution, then perhaps a sum and a ReLU, in one go.
+
+    Args:
+        layer: The convolution, whose weight and bias are taken as they are at each `pack`.
+        then: `none` or `relu`. Of a second input, if it gets one, the sum is taken before the ReLU in any case.
+    """
+
+    def __init__(self, layer: nn.Conv2d, then: str) -> None:
+        super().__init__()
+        self.layer, self._then = layer, then
+        padding = cast("tuple[int, ...]", layer.padding)
+        self._geometry = ([*padding], [*layer.stride], [*layer.dilation], layer.groups)
+        self._packed: Tensor | None = None
+
+    def pack(self) -> None:
+        """Lays out the weight as it is now."""
+        self._packed = torch.ops.mkldnn._reorder_convolution_weight(self.layer.weight, *self._geometry)  # noqa: SLF001
+
+    def forward(self, x: Float[Tensor, "n channels h w"], other: Tensor | None = None) -> Float[Tensor, "n more h2 w2"]:
+        """What the layers put out. `other` is added, and overwritten."""
+        if self._packed is None:
+            self.pack()
+        weight, bias = self._packed, self.layer.bias
+        made: Tensor
+        if other is None:
+            made = torch.ops.mkldnn._convolution_pointwise(x, weight, bias, *self._geometry, self._then, [], "")  # noqa: SLF001
+        else:
+            after: tuple[Any, ...] = ("add", None, "relu", [], None)
+            made = torch.ops.mkldnn._convolution_pointwise_(other, x, weight, bias, *self._geometry, *after)
+        return made
+
+
+class Fusion:
+    """A network with fused convolutions; it shares the tensors of the one that it is made from.
+
+    Args:
+        graph: From `fused`.
+        layers: Its convolutions.
+    """
+
+    def __init__(self, graph: fx.GraphModule, layers: list[FusedConvolution]) -> None:
+        self.module, self.layers = graph, layers
+
+    @torch.inference_mode()
+    def repack(self) -> None:
+        """Takes the network's weights as they are now."""
+        for layer in self.layers:
+            layer.pack()
+
+
+def fused(network: nn.Module, example: Float[Tensor, "n channels h w"]) -> Fusion | None:
+    """The network with its convolutions fused; None where that is not possible: another device, another layout, no oneDNN.
+
+    It is compared with the plain network on the example, and None if it gives anything else.
+
+    Args:
+        network: In evaluation mode, on its device; it is not changed.
+        example: An input.
+    """
+    layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
+    if not layers or not all(map(_is_plain, layers)) or not torch.backends.mkldnn.is_available():
+        return None
+    try:
+        fusion = _traced(network)
+        with torch.inference_mode():
+            fusion.repack()
+            kept = example.clone()
+            agrees = torch.allclose(network(example), fusion.module(example), equal_nan=True) and torch.equal(example, kept)
+    except (fx.proxy.TraceError, AttributeError, RuntimeError):  # a network that cannot be traced; another release's operators
+        return None
+    return fusion if agrees else None
+
+
+def _is_plain(layer: nn.Conv2d) -> bool:
+    on_cpu = layer.weight.device.type == "cpu" and layer.weight.dtype == torch.float32
+    return on_cpu and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
+
+
+def _traced(network: nn.Module) -> Fusion:
+    with _unchecked_shapes():
+        graph = fx.symbolic_trace(network)
+    for node in list(graph.graph.nodes):
+        if isinstance(_module(graph, node), nn.Identity):
+            node.replace_all_uses_with(node.args[0])
+            graph.graph.erase_node(node)
+    layers = []
+    for node in list(graph.graph.nodes):
+        layer = _module(graph, node)
+        if isinstance(layer, nn.Conv2d):
+            fusing = FusedConvolution(layer, "relu" if _takes_relu(graph, node) else "none")
+            _takes_sum(graph, node)
+            graph.set_submodule(str(node.target), fusing)
+            layers.append(fusing)
+    graph.graph.lint()
+    graph.recompile()
+    return Fusion(graph, layers)
+
+
+@contextmanager
+def _unchecked_shapes() -> Iterator[None]:
+    """Where tests check the shapes of arguments, they would refuse the stand-ins for tensors by which a network is traced."""
+    before = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", before)
+
+
+def _module(graph: fx.GraphModule, node: fx.Node) -> nn.Module | None:
+    return graph.get_submodule(str(node.target)) if node.op == "call_module" else None
+
+
+def _only_user(node: fx.Node) -> fx.Node | None:
+    return next(iter(node.users)) if len(node.users) == 1 else None
+
+
+def _is_relu(graph: fx.GraphModule, node: fx.Node | None) -> bool:
+    if node is None:
+        return False
+    called = node.op == "call_function" and node.target in {functional.relu, torch.relu}
+    return called or isinstance(_module(graph, node), nn.ReLU)
+
+
+def _takes_relu(graph: fx.GraphModule, node: fx.Node) -> bool:
+    """Takes the ReLU out of the graph that alone takes what a convolution puts out; whether there is one."""
+    relu = _only_user(node)
+    if relu is None or not _is_relu(graph, relu):
+        return False
+    relu.replace_all_uses_with(node)
+    graph.graph.erase_node(relu)
+    return True
+
+
+def _takes_sum(graph: fx.GraphModule, node: fx.Node) -> None:
+    """Gives a convolution the other summand as a second input, where a sum and a ReLU alone take what it puts out.
+
+    The other summand is overwritten, so that nothing else may need it, or a view of it, later.
+    """
+    total = _only_user(node)
+    relu = None if total is None else _only_user(total)
+    if total is None or relu is None or total.target is not operator.add or not _is_relu(graph, relu):
+        return
+    others = [given for given in total.args if given is not node]
+    if len(others) != 1 or not isinstance(others[0], fx.Node) or not _may_be_overwritten(graph, others[0], total):
+        return
+    with graph.graph.inserting_before(total):
+        new = graph.graph.call_module(str(node.target), (node.args[0], others[0]))
+    relu.replace_all_uses_with(new)
+    for gone in (relu, total, node):
+        graph.graph.erase_node(gone)
+
+
+def _may_be_overwritten(graph: fx.GraphModule, node: fx.Node, last: fx.Node) -> bool:
+    """Whether a tensor is no view of another, nothing is a view of it, and `last` is what takes it last."""
+    if not _makes_anew(graph, node):
+        return False
+    return all(user is last or (user < last and _makes_anew(graph, user)) for user in node.users)
+
+
+def _makes_anew(graph: fx.GraphModule, node: fx.Node) -> bool:
+    layer: Any = _module(graph, node)
+    return isinstance(layer, nn.Conv2d | FusedConvolution | nn.BatchNorm2d) or node.target in _MAKES_ANEW
