@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import click
 from pydantic import ValidationError
 
+from cli.benching import bench
 from cli.computing import compute
 from cli.converting import convert
 from cli.curving import curvature
@@ -39,7 +40,7 @@ def lossatlas() -> None:
     """An interactive atlas of neural-network loss landscapes."""
 
 
-for command in (up, web, worker, inspect, compute, curvature, flatness, project, convert, push):
+for command in (up, web, worker, inspect, compute, curvature, flatness, project, convert, push, bench):
     lossatlas.add_command(command)
 
 

@@ -15,7 +15,7 @@ import yaml
 from worker.settings import KNOWN_VARIABLES
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("landscape_core", "worker", "app", "cli")
+PACKAGES = ("landscape_core", "worker", "app", "benchmarks", "cli")
 
 
 def tracked(pattern: str) -> list[str]:
@@ -41,7 +41,7 @@ def test_documents_show_the_help_of_the_command_as_it_is(lossatlas, name):
     "name",
     [
         *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"),
-        *(f"docs/{name}.md" for name in ("api", "barriers", "curvature", "normalisation", "paper", "python")),
+        *(f"docs/{name}.md" for name in ("api", "barriers", "curvature", "normalisation", "paper", "performance", "python")),
     ],
 )
 def test_links_between_documents_lead_somewhere(name):

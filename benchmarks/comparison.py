@@ -1,0 +1,132 @@
+"""One job, by the bare core and by whole systems, in turn: what parts (d) to (g) are made of.
+
+In each round everything that was asked for is measured once, with a surface that is new. Rounds are shared: what one part has
+had measured, the next one finds.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from benchmarks.bare_core import Alone, BareCore, bare_core
+from benchmarks.repeating import TELL, rounds
+from benchmarks.system import Atlas, Followed, Job, running
+from landscape_core.errors import LandscapeError
+
+QUICK, FULL = Job(51, 200), Job(51, 3000)
+LEAST, MOST, BUDGET_S = 3, 5, 270.0
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+KINDS = {
+    "core1": "the bare core, one thread",
+    "cores2": "two bare cores, one thread each, half the cells each",
+    "system1": "one worker, one thread",
+    "system2": "two workers, one thread each",
+    "core": f"the bare core, {CORES} thread{'s' if CORES > 1 else ''}",
+    "system": f"one worker, {CORES} thread{'s' if CORES > 1 else ''}",
+}
+"""What can be measured, in the order in which a round goes through it."""
+
+
+@dataclass
+class Comparison:
+    """Measures what is asked for, once.
+
+    Attributes:
+        folder: For the data of the systems; made by whoever made this.
+        quick: A small job, and one round.
+        tell: Hears what is being measured.
+        wanted: Kinds that are asked for sooner or later; the first to ask has all of them measured.
+    """
+
+    folder: Path
+    quick: bool = False
+    tell: Callable[[str], None] = TELL
+    wanted: set[str] = field(default_factory=set)
+    cold: dict[str, Followed] = field(default_factory=dict)
+    """By kind, the first surface of a system."""
+    peaks: dict[str, dict[str, int]] = field(default_factory=dict)
+    """By kind, the largest memory of a system's processes."""
+    _alone: dict[str, list[Alone]] = field(default_factory=dict)
+    _followed: dict[str, list[Followed]] = field(default_factory=dict)
+    _pairs: list[float] = field(default_factory=list)
+    _done: bool = False
+    _failed: LandscapeError | None = None
+
+    @cached_property
+    def job(self) -> Job:
+        """The surface that is computed again and again."""
+        return QUICK if self.quick else FULL
+
+    def alone(self, kind: str) -> list[Alone]:
+        """What the bare core needed, by round."""
+        self._measure()
+        return self._alone[kind]
+
+    def followed(self, kind: str) -> list[Followed]:
+        """What a system needed, by round."""
+        self._measure()
+        return self._followed[kind]
+
+    def seconds(self, kind: str) -> list[float]:
+        """Seconds from the request to the end, by round."""
+        self._measure()
+        if kind == "cores2":
+            return self._pairs
+        return [run.seconds for run in self._alone.get(kind) or self._followed[kind]]
+
+    def _measure(self) -> None:
+        if self._failed is not None:
+            raise self._failed
+        if not self._done:
+            try:
+                self._rounds()
+            except LandscapeError as error:
+                self._failed = error
+                raise
+            self._done = True
+
+    def _rounds(self) -> None:
+        kinds = [kind for kind in KINDS if kind in self.wanted]
+        with ExitStack() as stack:
+            cores, systems = self._start(stack, kinds)
+            for index in rounds(1 if self.quick else LEAST, 1 if self.quick else MOST, BUDGET_S):
+                for kind in kinds:
+                    self.tell(f"round {index + 1}: {KINDS[kind]}")
+                    self._once(kind, cores.get(kind, ()), systems.get(kind), seed=100 + 2 * index)
+            self.peaks = {kind: atlas.peak_bytes() for kind, atlas in systems.items() if atlas.knows_processes}
+
+    def _start(self, stack: ExitStack, kinds: Sequence[str]) -> tuple[dict[str, list[BareCore]], dict[str, Atlas]]:
+        cores: dict[str, list[BareCore]] = {}
+        systems: dict[str, Atlas] = {}
+        for kind in kinds:
+            self.tell(f"starting {KINDS[kind]}")
+            threads = CORES if kind in {"core", "system"} else 1
+            number = 2 if kind in {"cores2", "system2"} else 1
+            if kind.startswith("core"):
+                cores[kind] = [stack.enter_context(bare_core(self.job, threads, i, number)) for i in range(number)]
+            else:
+                systems[kind] = stack.enter_context(running(self.folder / kind, number, threads))
+        for kind, atlas in systems.items():
+            self.cold[kind] = atlas.compute(Job(self.job.points, min(500, self.job.examples)), seed=1)
+            atlas.body(self.job, seed=1)
+        return cores, systems
+
+    def _once(self, kind: str, cores: Sequence[BareCore], atlas: Atlas | None, seed: int) -> None:
+        if atlas is not None:
+            self._followed.setdefault(kind, []).append(atlas.compute(self.job, seed))
+            return
+        began = time.perf_counter()
+        for core in cores:
+            core.begin(seed)
+        found = [core.result() for core in cores]
+        if len(cores) == 1:
+            self._alone.setdefault(kind, []).extend(found)
+        else:
+            self._pairs.append(time.perf_counter() - began)

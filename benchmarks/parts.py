@@ -1,0 +1,150 @@
+"""The parts of `lossatlas bench`, and how they are gone through."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from benchmarks import machine
+from benchmarks.comparison import Comparison
+from benchmarks.table import Goal, Row, Section, Skipped
+from landscape_core.errors import LandscapeError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One table.
+
+    Attributes:
+        letter: Its name on the command line.
+        title: Its heading.
+        about: How it is measured.
+        module: `run(comparison) -> (rows, goals)` where `KINDS` says what is compared; else `run(quick) -> rows`.
+    """
+
+    letter: str
+    title: str
+    about: str
+    module: str
+
+
+PARTS = (
+    Part(
+        "a",
+        "The engine against a straightforward loop",
+        "The loop does what the code of Li et al. 2018 does at each cell: it makes the moved weights, copies them into the "
+        "network, goes through a DataLoader of 128 examples a batch and reads loss and right answers after each. Both measure "
+        "the same cells in turn, with one thread. The images of the perceptron are as many as MNIST's.",
+        "engine",
+    ),
+    Part(
+        "b",
+        "The engine against the machine's limit",
+        "The engine's floating-point operations a second beside those of a large matrix product on the same threads.",
+        "limits",
+    ),
+    Part(
+        "c",
+        "The `fast` budget against `exact`",
+        "The same surface under both budgets: what `fast` costs, and how far its values are off.",
+        "fast_budget",
+    ),
+    Part(
+        "d",
+        "Two workers against one",
+        "One thread each, the same job: {job}. Beside it, two processes of the bare core that share nothing, with half of the "
+        "cells each: more than they gain the machine does not give.",
+        "workers",
+    ),
+    Part(
+        "e",
+        "From the request to the surface",
+        "One worker with all threads; {job}; measured by a client of the event stream, from sending the request. A browser's "
+        "painting comes on top, see (h).",
+        "first_surface",
+    ),
+    Part(
+        "f",
+        "The whole system against the bare core",
+        "{job}: as a job of a running Loss Atlas, from the request to the word that it is finished, and by the core alone in a "
+        "warm process, in turn. Processor time is that of all of Loss Atlas's processes.",
+        "whole_system",
+    ),
+    Part("g", "Memory", "The largest resident memory of each process, after the jobs of (f): {job}.", "memory"),
+    Part(
+        "h",
+        "In the browser",
+        "Chromium without a window, drawing with the processor (SwiftShader) and not with a graphics card. The last row is a "
+        "surface that is computed while the page shows it: from a worker's last word on a stage to its event, to the browser, "
+        "to the frame that shows it.",
+        "browser",
+    ),
+)
+
+LETTERS = "".join(part.letter for part in PARTS)
+
+
+def measured(letters: Collection[str], quick: bool, tell: Callable[[str], None]) -> Iterator[Section]:
+    """The parts with these letters, one after the other, each as soon as it is measured.
+
+    Args:
+        letters: Some of `LETTERS`.
+        quick: Small jobs and single rounds: whether it works, rather than figures.
+        tell: Hears what is going on.
+    """
+    wanted = [part for part in PARTS if part.letter in letters]
+    with tempfile.TemporaryDirectory(prefix="lossatlas-bench-") as folder:
+        comparison = Comparison(Path(folder), quick)
+        modules = {part.letter: _module(part) for part in wanted}
+        comparison.wanted = {kind for module in modules.values() for kind in getattr(module, "KINDS", ())}
+        for part in wanted:
+            comparison.tell = lambda text, letter=part.letter: tell(f"({letter}) {text}")  # type: ignore[misc]
+            yield _section(part, modules[part.letter], comparison)
+
+
+def _section(part: Part, module: Any, comparison: Comparison) -> Section:
+    comparison.tell(part.title)
+    before, began, taken = machine.load(), time.monotonic(), machine.now()
+    rows: Sequence[Row] = ()
+    goals: Sequence[Goal] = ()
+    reason, failed = None, False
+    try:
+        rows, goals = _run(module, comparison)
+    except Skipped as error:
+        reason = str(error)
+    except LandscapeError as error:
+        reason, failed = str(error), True
+    except Exception as error:
+        log.debug("part %s", part.letter, exc_info=True)
+        reason, failed = f"an error, {type(error).__name__}: {' '.join(str(error).split())[:300]}", True
+    if reason is not None:
+        comparison.tell(f"not measured: {reason}")
+    took = time.monotonic() - began
+    when = f"Taken {taken} in {took:.0f} s{', quickly' if comparison.quick else ''}; load before it: {before}."
+    return Section(part.letter, part.title, part.about.format(job=comparison.job), rows, goals, reason, failed, when)
+
+
+def _run(module: Any, comparison: Comparison) -> tuple[Sequence[Row], Sequence[Goal]]:
+    if module is None:
+        raise Skipped("this release does not have it yet.")
+    if hasattr(module, "KINDS"):
+        found: tuple[Sequence[Row], Sequence[Goal]] = module.run(comparison)
+        return found
+    return module.run(comparison.quick), ()
+
+
+def _module(part: Part) -> Any:
+    try:
+        return import_module(f"benchmarks.{part.module}")
+    except ModuleNotFoundError as error:
+        if error.name == f"benchmarks.{part.module}":
+            return None
+        raise
