@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 from landscape_core.catalogue.data import DatasetFacts, standardisation
 from landscape_core.catalogue.family import COUNTER, Candidate, Shapes
@@ -13,6 +14,7 @@ from landscape_core.errors import InvalidRequest
 from landscape_core.quantities import MAX_CLASSES
 from landscape_core.requests import (
     ArchitectureSpec,
+    Metric,
     Standardisation,
     SurfaceRequest,
     TowardsDirection,
@@ -130,30 +132,43 @@ def _shape_of(shape: tuple[int, ...] | None) -> str:
 
 
 def _check_metrics(request: SurfaceRequest, dataset: DatasetFacts) -> None:
-    """Passes when what else is to be counted means something for so many classes, and can be held."""
     if request.metrics and dataset.holds_tokens:
         raise InvalidRequest(
             f"{dataset.title} has one label for each token, and top5 and class_accuracy count one an example; leave them out.",
             field="metrics",
         )
-    if "top5" in request.metrics and dataset.classes < LEAST_FOR_TOP5:
+    check_metrics(request.metrics, dataset.classes, request.grid.cells, dataset.title)
+
+
+def check_metrics(metrics: Collection[Metric], classes: int, cells: int, called: str) -> None:
+    """Passes when what else is to be counted means something for so many classes, and can be held.
+
+    Args:
+        metrics: Those that are asked for.
+        classes: How many classes there are.
+        cells: How many cells the grid has.
+        called: What has the classes, for the message.
+
+    Raises:
+        InvalidRequest: It does not, or cannot.
+    """
+    if "top5" in metrics and classes < LEAST_FOR_TOP5:
         raise InvalidRequest(
-            f"{dataset.title} has {dataset.classes} classes, of which five are nearly all; top5 needs at least "
-            f"{LEAST_FOR_TOP5}, so leave it out.",
+            f"{called} has {classes} classes, of which five are nearly all; top5 needs at least {LEAST_FOR_TOP5}, so leave it "
+            "out.",
             field="metrics",
         )
-    if "class_accuracy" not in request.metrics:
+    if "class_accuracy" not in metrics:
         return
-    if dataset.classes > MAX_CLASSES:
+    if classes > MAX_CLASSES:
         raise InvalidRequest(
-            f"{dataset.title} has {dataset.classes:,} classes; class_accuracy is for at most {MAX_CLASSES}, so leave it out.",
+            f"{called} has {classes:,} classes; class_accuracy is for at most {MAX_CLASSES}, so leave it out.",
             field="metrics",
         )
-    values = request.grid.cells * dataset.classes
-    if values > MAX_CLASS_VALUES:
+    if (values := cells * classes) > MAX_CLASS_VALUES:
         raise InvalidRequest(
-            f"{request.grid.cells:,} cells of {dataset.classes} classes are {values:,} accuracies, and at most "
-            f"{MAX_CLASS_VALUES:,} are kept; take fewer points, or leave out class_accuracy.",
+            f"{cells:,} cells of {classes} classes are {values:,} accuracies, and at most {MAX_CLASS_VALUES:,} are kept; take "
+            "fewer points, or leave out class_accuracy.",
             field="metrics",
         )
 

@@ -52,8 +52,30 @@ def check_plane(plane: PlaneSpec, checkpoint: str = "") -> None:
 
 
 def check_memory(request: SurfaceRequest, parameters: int) -> None:
-    """What directions and eigenvalues are made from has to fit into a worker's memory."""
-    plane = request.plane
+    """What directions and eigenvalues are made from has to fit into a worker's memory.
+
+    Args:
+        request: The question.
+        parameters: How many numbers the network has.
+
+    Raises:
+        InvalidRequest: It does not.
+    """
+    check_plane_memory(request.plane, parameters)
+    if request.curvature is not None:
+        check_curvature_memory(parameters)
+
+
+def check_plane_memory(plane: PlaneSpec, parameters: int) -> None:
+    """Passes when what the directions are made from fits into memory.
+
+    Args:
+        plane: The directions.
+        parameters: How many numbers the network has.
+
+    Raises:
+        InvalidRequest: The run has too many, or the network is too large for the Hessian's eigenvectors.
+    """
     values = (len({*plane.run}) + 1) * parameters
     if plane.run and values > MAX_RUN_VALUES:
         raise InvalidRequest(
@@ -68,7 +90,18 @@ def check_memory(request: SurfaceRequest, parameters: int) -> None:
                 f"this one has {parameters:,}; choose other directions.",
                 field=f"plane.{axis}.index",
             )
-    if request.curvature is not None and parameters > MAX_HESSIAN_PARAMETERS:
+
+
+def check_curvature_memory(parameters: int) -> None:
+    """Passes when a network is not too large for the Hessian's eigenvalues at every cell.
+
+    Args:
+        parameters: How many numbers the network has.
+
+    Raises:
+        InvalidRequest: It is.
+    """
+    if parameters > MAX_HESSIAN_PARAMETERS:
         raise InvalidRequest(
             f"Eigenvalues of the Hessian are measured for networks of at most {MAX_HESSIAN_PARAMETERS:,} parameters, but this "
             f"one has {parameters:,}; ask for the surface without them.",

@@ -9,16 +9,14 @@ import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Float64
 from torch import Tensor, nn
 
 from landscape_core.compute.datasets import Batches, Examples
 from landscape_core.compute.devices import is_out_of_memory
-from landscape_core.compute.directions import moved_tensors, unit_direction
+from landscape_core.compute.directions import moved_tensors
 from landscape_core.compute.losses import twice_differentiable
-from landscape_core.compute.second_derivatives import MeanLossHessian, Vector, enough_memory, varied_parameters
+from landscape_core.compute.second_derivatives import DirectedHessian, Vector, enough_memory, varied_parameters
 from landscape_core.errors import Cancelled, OutOfMemory
 from landscape_core.requests import SurfaceRequest
 
@@ -29,7 +27,7 @@ SEQUENCES_TOKENS = 2048
 """Tokens at a time, of language models."""
 
 
-class Hessian(MeanLossHessian):
+class Hessian(DirectedHessian):
     """The Hessian of a request's mean loss, over the first of its examples, where its network stands: at θ* unless it is moved.
 
     Args:
@@ -66,9 +64,8 @@ class Hessian(MeanLossHessian):
             self._batches = Batches(examples, data, torch.device(device), flat=flat, channels_last=not own)
             self.module = copy.deepcopy(module).to(device).eval().requires_grad_(requires_grad=False)
             """The network that is differentiated; what moves it in place moves the Hessian."""
-            self._moved = {name: tensor.detach().cpu().numpy() for name, tensor in moved_tensors(module, how).items()}
         varied = varied_parameters(self.module, how)
-        super().__init__({name: parameter.requires_grad_() for name, parameter in varied.items()})
+        super().__init__({name: p.requires_grad_() for name, p in varied.items()}, moved_tensors(module, how))
         tokens = examples.facts.decisions
         usual = CONVOLUTION_BATCH if convolutional else PERCEPTRON_BATCH
         self._batch = max(1, SEQUENCES_TOKENS // tokens) if tokens > 1 else usual
@@ -116,12 +113,6 @@ class Hessian(MeanLossHessian):
                 continue
             position = end
         return total
-
-    def direction(self, vector: Float64[np.ndarray, " parameters"]) -> list[np.ndarray]:
-        """A vector as a direction of length one: float32, one array for each moved tensor, zero where nothing is varied."""
-        pieces = dict(zip(self._varied, np.split(vector, np.cumsum(self._sizes)[:-1]), strict=True))
-        parts = [pieces.get(name, np.zeros(array.size)) for name, array in self._moved.items()]
-        return unit_direction(parts, list(self._moved.values()))
 
     def _part(self, parts: Sequence[Tensor], start: int, stop: int) -> Vector:
         """What the examples start … stop add to H v."""

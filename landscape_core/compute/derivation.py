@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,24 +16,15 @@ from torch import Tensor, nn
 
 from landscape_core.catalogue import check_companion, check_plane, check_request
 from landscape_core.catalogue.networks import symmetry_of
-from landscape_core.compute.alignment import align, permuted
+from landscape_core.compute.alignment import Alignment, align, permuted
 from landscape_core.compute.architectures import load
 from landscape_core.compute.curvature import Hessian
 from landscape_core.compute.datasets import Examples
 from landscape_core.compute.devices import compute_exactly
+from landscape_core.compute.direction_making import DirectionMaker, between
 from landscape_core.compute.directions import DirectionArrays, directions_for, moved_tensors
-from landscape_core.compute.lanczos import Eigenpair
-from landscape_core.compute.trajectories import Run
 from landscape_core.errors import InvalidRequest
-from landscape_core.requests import (
-    DirectionSpec,
-    FileDirection,
-    HessianDirection,
-    Normalisation,
-    PrincipalDirection,
-    SurfaceRequest,
-    TowardsDirection,
-)
+from landscape_core.requests import FileDirection, Normalisation, SurfaceRequest
 
 CheckpointReader = Callable[[str], Mapping[str, np.ndarray]]
 """Gives a checkpoint's names and arrays, in the file's order, by the id that a request names it by."""
@@ -132,7 +122,7 @@ def _derived(request: SurfaceRequest, maker: _Maker, files: DirectionArrays | No
     return dataclasses.replace(derived, about=maker.about(derived))
 
 
-class _Maker:
+class _Maker(DirectionMaker):
     """Makes the directions of one request.
 
     Args:
@@ -151,83 +141,52 @@ class _Maker:
         hessian: Callable[[nn.Module, int], Hessian],
         should_stop: Callable[[], bool] | None = None,
     ) -> None:
+        super().__init__(request.plane, request.checkpoint)
         self._request, self._checkpoints, self._hessian, self._should_stop = request, checkpoints, hessian, should_stop
         self._shapes = {name: tuple(array.shape) for name, array in tensors.items()}
-        self._how = request.plane.normalisation
         self._module = load(request.architecture, tensors)
-        self._hessians: dict[int, Hessian] = {}
-        self._pairs: dict[tuple[int, bool], list[Eigenpair]] = {}
-        self._facts: dict[str, float] = {}
 
-    def make(self, spec: DirectionSpec, axis: str) -> list[np.ndarray] | None:
-        """The arrays of a direction; None if it is random."""
-        if isinstance(spec, TowardsDirection):
-            other = self._network(spec.checkpoint)
-            if spec.aligned:
-                self._align(other, axis)
-            return [tensor.numpy() for tensor in difference(self._module, other, self._how)]
-        if isinstance(spec, PrincipalDirection):
-            return self._run.principal(spec.index, f"plane.{axis}.index")
-        if isinstance(spec, HessianDirection):
-            hessian, pair = self._eigenvector(spec, f"plane.{axis}.index")
-            facts = {"eigenvalue": pair.value, "residual": pair.residual, "hessian_examples": hessian.examples}
-            self._facts |= {f"{axis}_{name}": value for name, value in facts.items()}
-            return hessian.direction(pair.vector)
-        return None
+    def tensors(self) -> Mapping[str, Tensor]:
+        """The tensors of θ* that move."""
+        return moved_tensors(self._module, self.plane.normalisation)
 
-    def about(self, derived: DerivedDirections) -> dict[str, Any]:
-        """What the provenance says of the directions."""
-        about: dict[str, Any] = {"directions": self._facts} if self._facts else {}
-        if self._request.plane.run:
-            x, y = directions_for(self._request, self._module, derived)
-            about["trajectory"] = {"checkpoints": self._run_ids, **self._run.seen_along(x, y)}
-        return about
+    def other(self, checkpoint: str) -> Mapping[str, Tensor]:
+        """The same of another checkpoint.
 
-    def _align(self, other: nn.Module, axis: str) -> None:
-        """Puts the other network's hidden units into the order that is nearest to θ*."""
+        Raises:
+            InvalidRequest: It is of another network, or was not given.
+        """
+        return moved_tensors(self._network(checkpoint), self.plane.normalisation)
+
+    def aligned(self, checkpoint: str, axis: str) -> tuple[Mapping[str, Tensor], Alignment]:
+        """The same with its hidden units in the order that is nearest to θ*.
+
+        Raises:
+            InvalidRequest: As `other`; or nothing is known of the network's hidden units.
+        """
+        other = self._network(checkpoint)
         symmetry = symmetry_of(self._request.architecture, self._shapes, f"plane.{axis}.aligned")
         own, theirs = ({name: t.numpy() for name, t in net.state_dict().items()} for net in (self._module, other))
         found = align(symmetry, own, theirs, self._should_stop, f"plane.{axis}.checkpoint")
         moved = permuted(symmetry, theirs, found.orders)
         other.load_state_dict({name: torch.from_numpy(array) for name, array in moved.items()})
-        facts = {
-            "unaligned_distance": found.distance_before,
-            "aligned_distance": found.distance,
-            "units": found.units,
-            "units_moved": found.moved,
-        }
-        self._facts |= {f"{axis}_{name}": value for name, value in facts.items()}
+        return moved_tensors(other, self.plane.normalisation), found
 
-    def _eigenvector(self, spec: HessianDirection, field: str) -> tuple[Hessian, Eigenpair]:
-        """What is asked for, with the Hessian that it is of."""
-        if spec.examples not in self._hessians:  # both axes share one, where they are over the same examples
-            self._hessians[spec.examples] = self._hessian(self._module, spec.examples)
-        hessian = self._hessians[spec.examples]
-        kin = [
-            abs(other.index)
-            for other in self._request.plane.specs.values()
-            if isinstance(other, HessianDirection) and other.index * spec.index > 0 and other.examples == spec.examples
-        ]
-        key = (spec.examples, spec.index > 0)
-        if key not in self._pairs:  # those of both axes at once, where they are of one end
-            self._pairs[key] = hessian.eigenpairs(max(kin), field, smallest=spec.index < 0)
-        return hessian, self._pairs[key][abs(spec.index) - 1]
+    def hessian(self, examples: int) -> Hessian:
+        """The Hessian at θ* over so many examples."""
+        return self._hessian(self._module, examples)
 
-    @property
-    def _run_ids(self) -> list[str]:
-        """The checkpoints of the run; θ*, which ends it, is the last unless it is named."""
-        named, own = list(self._request.plane.run), self._request.checkpoint
-        return named if own in named else [*named, own]
-
-    @cached_property
-    def _run(self) -> Run:
-        own, ids = self._request.checkpoint, self._run_ids
-        networks = {checkpoint: self._module if checkpoint == own else self._network(checkpoint) for checkpoint in set(ids)}
-        return Run.of(self._module, [networks[checkpoint] for checkpoint in ids], self._how)
+    def about(self, derived: DerivedDirections) -> dict[str, Any]:
+        """What the provenance says of the directions."""
+        about: dict[str, Any] = {"directions": self.facts} if self.facts else {}
+        if self.plane.run:
+            x, y = directions_for(self._request, self._module, derived)
+            about["trajectory"] = {"checkpoints": self.run_ids, **self.run.seen_along(x, y)}
+        return about
 
     def _network(self, checkpoint: str) -> nn.Module:
         """The network with the parameters of another checkpoint."""
-        field = self._request.plane.named_checkpoints[checkpoint]
+        field = self.plane.named_checkpoints[checkpoint]
         if self._checkpoints is None:
             raise InvalidRequest(f"The request names the checkpoint {checkpoint[:12]}…, but it was not given.", field=field)
         tensors = self._checkpoints(checkpoint)
@@ -249,7 +208,7 @@ def difference(module: nn.Module, other: nn.Module, normalisation: Normalisation
         normalisation: Which tensors move; its norm and `ignore` have no part in this.
 
     Returns:
-        One float32 tensor for each of `moved_tensors`, in that order.
+        One tensor for each of `moved_tensors`, in that order; float32, or float64 where the network is.
 
     Example:
         >>> a, b = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
@@ -257,5 +216,4 @@ def difference(module: nn.Module, other: nn.Module, normalisation: Normalisation
         >>> difference(a, b, Normalisation())
         [tensor([[3.]])]
     """
-    own, others = moved_tensors(module, normalisation), moved_tensors(other, normalisation)
-    return [(others[name].detach() - tensor.detach()).to(torch.float32) for name, tensor in own.items()]
+    return between(moved_tensors(module, normalisation), moved_tensors(other, normalisation))

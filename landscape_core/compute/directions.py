@@ -1,7 +1,8 @@
 """From a recipe to parameter-shaped tensors.
 
 A direction has one tensor for each of the network's parameters in `parameters()` order (`of="weights"`), or one for each
-entry of its `state_dict()` (`of="states"`), as in the direction files of Li et al. 2018. All are float32 on the CPU.
+entry of its `state_dict()` (`of="states"`), as in the direction files of Li et al. 2018. All are on the CPU, and float32 for
+networks of float32.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from landscape_core.compute.normalization import normalise, transposed_groups
 from landscape_core.errors import DirectionsRejected, InvalidRequest
-from landscape_core.requests import DirectionSpec, FileDirection, Normalisation, RandomDirection, SurfaceRequest
+from landscape_core.requests import DirectionSpec, FileDirection, Normalisation, PlaneSpec, RandomDirection, SurfaceRequest
 
 PARALLEL = 1e-6
 """A direction of which less than this share is at right angles to another is the same line: float32 knows no better."""
@@ -82,7 +83,7 @@ def draw(
         arrays: One for each tensor, in order, for a direction that is not random.
 
     Returns:
-        One float32 tensor for each of `moved_tensors`, in that order.
+        One tensor for each of `moved_tensors`, in that order: float32, or float64 where network and array are.
 
     Raises:
         DirectionsRejected: The arrays do not belong to the network.
@@ -96,7 +97,10 @@ def draw(
         what = "from a file" if isinstance(spec, FileDirection) else f"of the kind {spec.kind}"
         raise InvalidRequest(f"The request takes a direction {what}, but none was given.", field="plane")
     check_arrays(arrays, tensors, normalisation)
-    return [torch.from_numpy(np.array(array, dtype=np.float32)) for array in arrays]
+    return [
+        torch.from_numpy(np.array(array, np.float64 if w.dtype == torch.float64 and array.dtype == np.float64 else np.float32))
+        for array, w in zip(arrays, tensors.values(), strict=True)
+    ]
 
 
 def _random(seed: int, name: str, w: Tensor, normalisation: Normalisation, groups: int | None) -> Tensor:
@@ -151,18 +155,35 @@ def directions_for(
         DirectionsRejected: The file does not belong to the network, or has no second direction where one is asked for.
         InvalidRequest: A direction that is not random was asked for, and not given.
     """
-    how = request.plane.normalisation
-    x = draw(request.plane.x, module, how, None if arrays is None else arrays.x)
-    check_moves(request.plane.x, x, module, how, "x")
-    if request.plane.y is None:
+    return plane_directions(request.plane, module, arrays)
+
+
+def plane_directions(
+    plane: PlaneSpec, module: nn.Module, arrays: DirectionArrays | None = None
+) -> tuple[list[Tensor], list[Tensor] | None]:
+    """The directions (δ, η) of a plane through a network; η is None for a curve.
+
+    Args:
+        plane: The recipes.
+        module: The network.
+        arrays: What the directions that are not random are made of: `plane.x` takes its x, `plane.y` its y.
+
+    Raises:
+        DirectionsRejected: The arrays do not belong to the network, or a file has no second direction where one is asked for.
+        InvalidRequest: A direction that is not random was asked for, and not given; or a random one moves nothing.
+    """
+    how = plane.normalisation
+    x = draw(plane.x, module, how, None if arrays is None else arrays.x)
+    check_moves(plane.x, x, module, how, "x")
+    if plane.y is None:
         return x, None
-    if isinstance(request.plane.y, FileDirection) and arrays is not None and arrays.y is None:
+    if isinstance(plane.y, FileDirection) and arrays is not None and arrays.y is None:
         raise DirectionsRejected(
             "The direction file has an xdirection but no ydirection, so it gives a curve; give a file with both for a surface."
         )
-    y = draw(request.plane.y, module, how, None if arrays is None else arrays.y)
-    check_moves(request.plane.y, y, module, how, "y")
-    return x, orthogonalised(x, y, moving(moved_tensors(module, how))) if request.plane.orthogonal else y
+    y = draw(plane.y, module, how, None if arrays is None else arrays.y)
+    check_moves(plane.y, y, module, how, "y")
+    return x, orthogonalised(x, y, moving(moved_tensors(module, how))) if plane.orthogonal else y
 
 
 def check_moves(spec: DirectionSpec, direction: Sequence[Tensor], module: nn.Module, how: Normalisation, axis: str) -> None:

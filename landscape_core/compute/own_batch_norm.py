@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, get_args
 
 import torch
@@ -10,18 +10,18 @@ from torch import Tensor, nn
 
 from landscape_core.compute.batch_norm import BatchNormStatistics
 from landscape_core.compute.devices import is_out_of_memory
-from landscape_core.compute.own_batches import OwnBatch, OwnBatches, outputs_for
-from landscape_core.compute.own_planes import OwnPlane
+from landscape_core.compute.own_batches import OwnBatch, OwnBatches, cut, first_of, outputs_for
+from landscape_core.compute.own_planes import AskedPlane
 from landscape_core.errors import InvalidRequest, OutOfMemory
 from landscape_core.requests import BATCH_NORM_EXAMPLES, BatchNorm
 
 
-def check_batch_norm(batch_norm: Any, asked: OwnPlane, *, eval_mode: bool) -> None:
+def check_batch_norm(batch_norm: Any, asked: AskedPlane, *, eval_mode: bool) -> None:
     """Passes when batch norm can be had as it is asked for.
 
     Args:
         batch_norm: As given to `landscape`.
-        asked: The plane.
+        asked: What was asked for.
         eval_mode: As given to `landscape`.
 
     Raises:
@@ -98,32 +98,16 @@ def in_one(batches: Iterable[OwnBatch], most: int) -> OwnBatch:
     Raises:
         InvalidRequest: The inputs of two batches cannot be joined.
     """
-    parts, left = [], most
-    for batch in batches:
-        taken = min(left, batch.examples)
-        parts.append(_cut(batch.inputs, batch.examples, taken))
-        left -= taken
-        if not left:
-            break
+    taken = list(first_of(batches, most))
+    parts = [cut(batch.inputs, batch.examples, batch.examples) for batch in taken]
     try:
-        return OwnBatch(_joined(parts), None, most - left)
+        return OwnBatch(_joined(parts), None, sum(batch.examples for batch in taken))
     except (RuntimeError, IndexError, KeyError) as error:
         raise InvalidRequest(
             "Batch norm is re-estimated over examples of several batches at once, but the inputs of these cannot be put "
             f"together ({str(error).splitlines()[0]}); give batches of one shape, or leave batch_norm fixed.",
             field="batch_norm",
         ) from error
-
-
-def _cut(value: Any, examples: int, taken: int) -> Any:
-    """The first examples of a batch's inputs, as plain containers."""
-    if isinstance(value, Tensor):
-        return value[:taken] if value.dim() and len(value) == examples else value
-    if isinstance(value, Mapping):
-        return {name: _cut(item, examples, taken) for name, item in value.items()}
-    if isinstance(value, tuple | list):
-        return [_cut(item, examples, taken) for item in value]
-    return value
 
 
 def _joined(parts: list[Any]) -> Any:

@@ -135,3 +135,38 @@ def outputs_for(module: torch.nn.Module, inputs: Any) -> Any:
     if isinstance(inputs, tuple | list) and not hasattr(inputs, "to"):
         return module(*inputs)
     return module(inputs)
+
+
+def first_of(batches: Iterable[OwnBatch], most: int) -> Iterator[OwnBatch]:
+    """The first examples of some batches; the last one is cut where need be.
+
+    Args:
+        batches: Where they are taken from.
+        most: How many examples at most.
+    """
+    left = most
+    for batch in batches:
+        if batch.examples <= left:
+            yield batch
+        else:
+            yield OwnBatch(cut(batch.inputs, batch.examples, left), cut(batch.targets, batch.examples, left), left)
+        left -= min(left, batch.examples)
+        if not left:
+            return
+
+
+def cut(value: Any, examples: int, taken: int) -> Any:
+    """The first examples of a batch's inputs or targets, as plain containers.
+
+    Args:
+        value: Tensors whose first dimension counts the examples, in any containers; what is no such tensor stays.
+        examples: How many there are.
+        taken: How many are taken.
+    """
+    if isinstance(value, Tensor):
+        return value[:taken] if value.dim() and len(value) == examples else value
+    if isinstance(value, Mapping):
+        return {name: cut(item, examples, taken) for name, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [cut(item, examples, taken) for item in value]
+    return value

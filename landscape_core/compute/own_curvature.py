@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from typing import Any, Literal
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from landscape_core.compute.borrowing import borrowed, check_borrowable, unwrapped
 from landscape_core.compute.devices import choose_device
-from landscape_core.compute.own_batches import OwnBatch, OwnBatches, outputs_for
+from landscape_core.compute.own_batches import OwnBatches
+from landscape_core.compute.own_hessian import OwnHessian
 from landscape_core.compute.own_models import landscape
-from landscape_core.compute.second_derivatives import MeanLossHessian, Vector, enough_memory, varied_parameters
+from landscape_core.compute.own_network import OwnNetwork
 from landscape_core.compute.surveys import survey
 from landscape_core.errors import InvalidRequest
 from landscape_core.requests import Normalisation
@@ -87,68 +86,12 @@ def curvature(
     module = unwrapped(model)
     check_borrowable(module)
     where = None if device is None else torch.device(choose_device(str(device)))
-    varied = varied_parameters(module, Normalisation(ignore=ignore))
-    if not varied:
-        raise InvalidRequest("The model has no parameter of two dimensions or more; take ignore='none'.", field="ignore")
     told = {name: value for name, value in at.provenance.items() if name not in {"plane", "grid", "directions", "seconds"}}
-    with borrowed(module, where, evaluating=eval_mode) as reset_buffers, _differentiable(module, varied):
+    with borrowed(module, where, evaluating=eval_mode) as reset_buffers:
         data = OwnBatches(given, where or next(module.parameters()).device)
-        hessian = _OwnHessian(module, loss_fn, data, varied, int(at.examples[0, 0]), reset_buffers)
+        hessian = OwnHessian(OwnNetwork(module, loss_fn, data, reset_buffers), Normalisation(ignore=ignore))
         about = {**told, "source": "landscape_core.curvature", "ignore": ignore}
-        found = survey(hessian, float(at.loss[0, 0]), options, about, progress)
+        with hessian.differentiable():
+            found = survey(hessian, float(at.loss[0, 0]), options, about, progress)
     found.provenance["seconds"] = round(time.monotonic() - started, 3)
     return found
-
-
-class _OwnHessian(MeanLossHessian):
-    """The Hessian of the mean over all batches of a loss of the user's own."""
-
-    def __init__(
-        self,
-        module: nn.Module,
-        loss_fn: Callable[[Any, Any], Any],
-        batches: OwnBatches,
-        varied: dict[str, nn.Parameter],
-        examples: int,
-        reset: Callable[[], None],
-    ) -> None:
-        super().__init__(varied)
-        self._module, self._loss_fn, self._batches, self._count, self._reset = module, loss_fn, batches, examples, reset
-
-    @property
-    def examples(self) -> int:
-        """Over how many examples the mean is."""
-        return self._count
-
-    def times(self, vector: Vector) -> Vector:
-        """H v, with the parameters in the network's order.
-
-        Raises:
-            InvalidRequest: The loss has no second derivatives.
-            OutOfMemory: The device's memory does not suffice for a batch.
-        """
-        self._reset()
-        parts, total = self._pieces(vector), np.zeros(len(vector))
-        for batch in self._batches:
-            with enough_memory(f"the second derivatives of a batch of {batch.examples:,}; give smaller ones"):
-                total += self._product(lambda: self._share(batch), parts)  # noqa: B023  called at once
-        return total
-
-    def _share(self, batch: OwnBatch) -> Tensor:
-        """What a batch adds to the mean loss."""
-        loss = torch.as_tensor(self._loss_fn(outputs_for(self._module, batch.inputs), batch.targets))
-        return loss.sum() / self._count if loss.dim() else loss * (batch.examples / self._count)
-
-
-@contextmanager
-def _differentiable(module: nn.Module, varied: dict[str, nn.Parameter]) -> Iterator[None]:
-    """For the time of the block these parameters require gradients, and no others do."""
-    before = [(parameter, parameter.requires_grad) for parameter in module.parameters()]
-    wanted = {id(parameter) for parameter in varied.values()}
-    try:
-        for parameter, _ in before:
-            parameter.requires_grad_(id(parameter) in wanted)
-        yield
-    finally:
-        for parameter, required in before:
-            parameter.requires_grad_(required)

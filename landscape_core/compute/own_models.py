@@ -8,34 +8,34 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import product
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from jaxtyping import Bool
 from torch import nn
 
 from landscape_core.compute.borrowing import borrowed, check_borrowable, unwrapped
 from landscape_core.compute.devices import choose_device
 from landscape_core.compute.own_batch_norm import OwnReestimation, check_batch_norm
 from landscape_core.compute.own_batches import OwnBatches
-from landscape_core.compute.own_measure import Measure, check_loss
-from landscape_core.compute.own_planes import OwnPlane, asked_plane
+from landscape_core.compute.own_cells import COARSE_POINTS, OwnCells, OwnCurvature, check_curvature
+from landscape_core.compute.own_directions import made_plane
+from landscape_core.compute.own_measure import Measure, check_counted, check_loss
+from landscape_core.compute.own_network import OwnNetwork
+from landscape_core.compute.own_planes import AskedPlane, OwnPlane, asked_plane
 from landscape_core.compute.own_runs import own_run, resumed
 from landscape_core.compute.planes import Plane
 from landscape_core.compute.provenance import about_model, made_with
-from landscape_core.estimate import surface_over
 from landscape_core.refinement import refined_grids
-from landscape_core.requests import BatchNorm, Grid, PlaneSpec
-from landscape_core.results import Surface, Tally
+from landscape_core.requests import BatchNorm, Grid, Metric, PlaneSpec
+from landscape_core.results import Surface
 from landscape_core.resuming import HalfDone
 
 if TYPE_CHECKING:
     from landscape_core.live_pushing import LivePush
 
-COARSE_POINTS = 5
-"""Points an axis of the first stage."""
+Checkpoint = Mapping[str, Any] | str | Path | nn.Module
+"""A `state_dict`, a file, or another module."""
 
 
 def landscape(
@@ -46,13 +46,15 @@ def landscape(
     plane: PlaneSpec | Mapping[str, Any] | Sequence[Any] | None = None,
     grid: Grid | Mapping[str, Any] | str | None = None,
     batch_norm: BatchNorm = "fixed",
+    metrics: Sequence[str] = (),
+    curvature: int | None = None,
     device: str | torch.device | None = None,
     eval_mode: bool = True,
     check_deterministic: bool = True,
     progress: bool | Callable[[float], None] = False,
     on_stage: Callable[[Surface], None] | None = None,
     push: LivePush | str | None = None,
-    checkpoints: Sequence[Mapping[str, Any]] | Mapping[str, Mapping[str, Any]] | None = None,
+    checkpoints: Sequence[Checkpoint] | Mapping[str, Checkpoint] | None = None,
     resume: Surface | None = None,
 ) -> Surface:
     """The loss surface around a network, or a curve through it: θ(α, β) = θ* + α δ + β η (Li et al. 2018, equation 1).
@@ -71,14 +73,24 @@ def landscape(
         batches: A finite iterable of (inputs, targets), read once: random augmentation is drawn once, for all cells. Up to
             1 GiB is kept on the device; beyond, what can be read again is read again at every cell, and a one-shot iterator is
             kept in memory.
-        plane: A `PlaneSpec` or its JSON form with random directions; or one or two explicit directions, each a list of tensors
-            in the order of `model.parameters()`, taken as they are. Not given: random directions with the seeds 1 and 2,
-            filter-normalised, zero for biases and batch norm. Random directions are float32 and the sum is rounded once to the
-            parameter's own precision.
+        plane: A `PlaneSpec` or its JSON form, of any directions, where a checkpoint is a `state_dict`, a path or a module:
+            `{"kind": "towards", "checkpoint": …}` (`"aligned": True` puts its hidden units into the order that is nearest to
+            θ*, for networks whose tensors are those of a catalogued mlp, VGG or ResNet), `{"kind": "principal", "index": 1}`
+            (of `checkpoints`, or of its own), `{"kind": "hessian", "index": 1}`, `{"kind": "file", "file": path}`; with
+            `"orthogonal": True` the second is put at right angles to the first. Or one or two explicit directions, each a list
+            of tensors in the order of `model.parameters()`, taken as they are. Not given: random directions with the seeds 1
+            and 2, filter-normalised, zero for biases and batch norm. Directions are float32 (explicit ones and those towards a
+            checkpoint float64 where the model is) and the sum is rounded once to the parameter's own precision.
         grid: A `Grid`, its JSON form, or as in "-1:1:25x-1:1:25", or "-1:1:25" for a curve. Not given: 25 points an axis on
             [-1, 1].
         batch_norm: `fixed`, or `reestimated`: at every cell batch norm gets the statistics of the moved network over the first
             512 examples, in one batch (`compute.batch_norm`); the inputs of the batches must then be of one shape.
+        metrics: What is counted beside loss and accuracy at every cell, in percent: `top5`, and `class_accuracy` of each class
+            (`quantities["class_accuracy_0"]` …). Outputs are then (n, classes) and targets (n,).
+        curvature: Over how many examples, from the first, the Hessian is of which every cell gets the largest and the smallest
+            eigenvalue (`quantities["max_eig"]`, `["min_eig"]`, loss per squared unit of parameter length; Li et al. 2018,
+            section 6). It is by the parameters that the plane's `ignore` leaves, in the mode that the model is measured in, and
+            takes about as long as 200 evaluations of these examples a cell. None leaves it out.
         device: A PyTorch device, or "auto" for a GPU if there is one; None leaves the model where it is.
         eval_mode: Whether the model is put into evaluation mode; else every module stays in the mode that it is in.
         check_deterministic: Whether the network itself is evaluated twice first, to refuse a loss that is not the same twice.
@@ -87,17 +99,19 @@ def landscape(
             with `KeyboardInterrupt`, need not lose what was computed.
         push: A Loss Atlas server, as in "http://127.0.0.1:8050", or `lc.push("http://…", token=…, name=…)`: prints a link,
             under which the surface refines while it is computed. Interrupted, it stays there, and says that it is unfinished.
-        checkpoints: The `state_dict`s of a training run that ends at the model, in its order, or such by their names. Their
-            places on the plane, distances from it, own losses and the plane's losses there are in `provenance["trajectory"]`.
+        checkpoints: A training run that ends at the model: `state_dict`s, paths or modules in its order, or such by name. Their
+            places on the plane (in units of the directions), distances from it (in parameter space), own losses and the plane's
+            losses there are in `provenance["trajectory"]`.
         resume: A half-done surface, as from `load`: its grid is taken, its cells are kept bit for bit, and only those that are
-            not there are computed, once some of its cells were measured again and agree.
+            not there are computed, once some of its cells were measured again and agree. Eigenvalues that it lacks are added.
 
     Returns:
         The surface. Its `request` is None; its provenance says from what it was computed.
 
     Raises:
         InvalidRequest: Something given cannot be used, or the loss is not deterministic; one sentence says what to change.
-        DirectionsRejected: Explicit directions do not belong to the model.
+        CheckpointRejected: The file of a checkpoint cannot be read.
+        DirectionsRejected: Explicit directions, or those of a file, do not belong to the model.
         OutOfMemory: A batch does not fit into the device's memory.
         PushFailed: The server cannot be reached at the beginning. What it does not get later is said by a warning.
         SurfaceRejected: The server refuses at the beginning.
@@ -109,38 +123,62 @@ def landscape(
         (3, 5)
     """
     began, started = datetime.now(UTC), time.monotonic()
-    module = unwrapped(model)
-    check_borrowable(module)
-    check_loss(loss_fn)
+    module = _borrowable(model, loss_fn)
     half = None if resume is None else HalfDone(replace(resume, request=None))
-    asked, about = asked_plane(plane, half.grid if half and grid is None else grid, module), about_model(module, loss_fn)
-    check_batch_norm(batch_norm, asked, eval_mode=eval_mode)
+    asked = asked_plane(plane, half.grid if half and grid is None else grid, module, checkpoints)
+    counted = _counted(asked, batch_norm, metrics, curvature, eval_mode=eval_mode)
     where = None if device is None else torch.device(choose_device(str(device)))
     with borrowed(module, where, evaluating=eval_mode) as reset_buffers:
-        data = OwnBatches(batches, home := where or next(module.parameters()).device)
-        measure = _measure(module, loss_fn, data, asked, reset_buffers, batch_norm)
-        provenance = {**about, **asked.provenance(), "started": began.isoformat(timespec="seconds")}
+        home = next(module.parameters()).device
+        network = OwnNetwork(module, loss_fn, OwnBatches(batches, home), reset_buffers)
+        made = made_plane(asked, network)
+        measure = _measure(network, made, batch_norm, counted)
+        provenance = {**about_model(module, loss_fn), **made.provenance(), "started": began.isoformat(timespec="seconds")}
         provenance |= made_with(home) | measure.own_values(twice=check_deterministic) | measure.provenance()
-        kept, told = resumed(half, asked.grid, measure, provenance["examples"], provenance)
-        told |= {} if checkpoints is None else {"trajectory": own_run(checkpoints, module, asked, measure)}
-        with _shown(push, asked.grid, _told(progress), on_stage) as (tell, show):
-            for stage in _stages(measure, asked.grid, tell, half, kept):
-                seconds = round(time.monotonic() - started, 3)
-                surface = replace(stage, provenance={**provenance, **told, "seconds": seconds})
+        cells, told = _cells(network, made, measure, half, provenance, curvature)
+        told |= {} if asked.run is None else {"trajectory": own_run(asked.run, module, made, measure)}
+        with _shown(push, made.grid, _told(progress), on_stage) as (tell, show):
+            for stage in cells.stages(tell):
+                told |= cells.provenance() | {"seconds": round(time.monotonic() - started, 3)}
+                surface = replace(stage, provenance={**provenance, **told})
                 show(surface)
     return surface
 
 
-def _measure(
-    module: nn.Module,
-    loss_fn: Callable[[Any, Any], Any],
-    data: OwnBatches,
-    asked: OwnPlane,
-    reset: Callable[[], None],
-    batch_norm: BatchNorm,
-) -> Measure:
-    statistics = OwnReestimation(module, data) if batch_norm == "reestimated" else None
-    return Measure(module, loss_fn, data, Plane(module, asked.x, asked.y, asked.normalisation, None), reset, statistics)
+def _borrowable(model: nn.Module, loss_fn: Callable[[Any, Any], Any]) -> nn.Module:
+    module = unwrapped(model)
+    check_borrowable(module)
+    check_loss(loss_fn)
+    return module
+
+
+def _counted(
+    asked: AskedPlane, batch_norm: BatchNorm, metrics: Sequence[str], curvature: int | None, *, eval_mode: bool
+) -> tuple[Metric, ...]:
+    """The metrics that are asked for, once it is known that they, eigenvalues and batch norm can be had."""
+    check_batch_norm(batch_norm, asked, eval_mode=eval_mode)
+    check_curvature(curvature, batch_norm=batch_norm)
+    return check_counted(metrics)
+
+
+def _measure(network: OwnNetwork, made: OwnPlane, batch_norm: BatchNorm, metrics: Sequence[Metric]) -> Measure:
+    statistics = OwnReestimation(network.module, network.batches) if batch_norm == "reestimated" else None
+    plane = Plane(network.module, made.x, made.y, made.normalisation, None)
+    return Measure(network, plane, statistics, metrics, made.grid.cells)
+
+
+def _cells(
+    network: OwnNetwork,
+    made: OwnPlane,
+    measure: Measure,
+    half: HalfDone | None,
+    provenance: Mapping[str, Any],
+    curvature: int | None,
+) -> tuple[OwnCells, dict[str, Any]]:
+    """The cells, and what the provenance says of those that are taken over."""
+    bent = None if curvature is None else OwnCurvature(network, made.normalisation, curvature, measure, made.grid)
+    kept, told = resumed(half, made.grid, measure, provenance)
+    return OwnCells(measure, made.grid, half, kept, bent), told
 
 
 @contextmanager
@@ -169,31 +207,6 @@ def _shown(
             show(surface)
 
         yield tell_both, show_both
-
-
-def _stages(
-    measure: Measure, grid: Grid, progress: Callable[[float], None], half: HalfDone | None, kept: Bool[np.ndarray, "rows nx"]
-) -> Iterator[Surface]:
-    """Whole surfaces on grids from coarse to full, each of which contains the one before; at least one."""
-    alphas, betas = grid.x.coordinates, np.zeros(1) if grid.y is None else grid.y.coordinates
-    done = 0
-    examples, losses, squares, correct = np.zeros(grid.shape, np.int64), *(np.full(grid.shape, np.nan) for _ in range(3))
-    for rows, columns in refined_grids(*grid.shape, COARSE_POINTS):
-        for row, column in product(rows, columns):
-            if examples[row, column] or kept[row, column]:
-                continue
-            sums = measure.cell(grid, (row, column))
-            examples[row, column], losses[row, column] = sums.examples, sums.losses
-            squares[row, column], correct[row, column] = sums.squares, sums.correct
-            done += 1
-            progress(done / int((~kept).sum()))
-        part = np.ix_(rows, columns)
-        known = np.isfinite(correct[part])
-        right = np.where(known, correct[part], 0).astype(np.int64)
-        y = None if grid.y is None else betas[list(rows)]
-        surface = surface_over(alphas[list(columns)], y, Tally(examples[part], losses[part], squares[part], right))
-        surface = replace(surface, accuracy=np.where(known, surface.accuracy, np.nan))
-        yield surface if half is None else half.laid_over(surface, kept, part)
 
 
 def _told(progress: bool | Callable[[float], None]) -> Callable[[float], None]:

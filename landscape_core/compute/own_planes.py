@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
-from pydantic import ValidationError
 from torch import Tensor, nn
 
-from landscape_core.catalogue import check_plane
-from landscape_core.compute.directions import check_arrays, check_moves, draw, moved_tensors, moving, orthogonalised
+from landscape_core.compute.directions import check_arrays, moved_tensors
+from landscape_core.compute.own_checkpoints import OwnRun, State, read_run
+from landscape_core.compute.own_recipes import RecipeInPython, asked_recipe, message
 from landscape_core.compute.provenance import about_directions
 from landscape_core.errors import InvalidRequest
 from landscape_core.notation import parse_grid
-from landscape_core.requests import Axis, Grid, Message, Normalisation, PlaneSpec, RandomDirection
+from landscape_core.reading import DirectionsContents
+from landscape_core.requests import Axis, Grid, Normalisation, PlaneSpec, RandomDirection
 
 AXIS = Axis(start=-1.0, stop=1.0, points=25)
 """The axis that is taken where none is given."""
 
 GIVEN = Normalisation(norm="none", ignore="none")
 """Explicit directions are taken as they are."""
-
-_M = TypeVar("_M", bound=Message)
 
 
 @dataclass(frozen=True)
@@ -38,6 +37,7 @@ class OwnPlane:
         y: η likewise; None for a curve.
         grid: Where it is measured.
         moves: Which of the tensors really move (`directions.moving`).
+        facts: What else is known of the directions: eigenvalues, what matching hidden units gave.
     """
 
     spec: PlaneSpec | None
@@ -46,6 +46,7 @@ class OwnPlane:
     y: list[Tensor] | None
     grid: Grid
     moves: list[bool]
+    facts: dict[str, float] = field(default_factory=dict)
 
     def provenance(self) -> dict[str, Any]:
         """Plane, grid and directions, so that the surface can be computed again. JSON-able."""
@@ -54,74 +55,65 @@ class OwnPlane:
         return {
             "plane": given if self.spec is None else self.spec.model_dump(mode="json"),
             "grid": self.grid.model_dump(mode="json"),
-            "directions": about_directions(x or [], y, self.moves),
+            "directions": about_directions(x or [], y, self.moves) | self.facts,
         }
 
 
-def asked_plane(plane: Any, grid: Any, module: nn.Module) -> OwnPlane:
-    """The plane and grid of these arguments of `landscape`.
+@dataclass(frozen=True)
+class AskedPlane:
+    """A plane and the grid on it as they were asked for, read and checked, before anything is made of the model.
+
+    Attributes:
+        spec: The recipe of its directions, checkpoints named by their ids; None if they are given as tensors.
+        normalisation: Says which of the network's tensors move.
+        given: (δ, η) that are given as tensors, or that a direction file holds.
+        states: What the ids of the recipe stand for.
+        run: The training run that is shown on the plane, if any.
+        grid: Where it is measured.
+        own: The id of the model.
+    """
+
+    spec: PlaneSpec | None
+    normalisation: Normalisation
+    given: tuple[list[Tensor], list[Tensor] | None] | DirectionsContents | None
+    states: Mapping[str, State]
+    run: OwnRun | None
+    grid: Grid
+    own: str
+
+
+def asked_plane(plane: Any, grid: Any, module: nn.Module, checkpoints: Any = None) -> AskedPlane:
+    """The plane, grid and run of these arguments of `landscape`.
 
     Args:
-        plane: A `PlaneSpec`, its JSON form, explicit directions, or None.
+        plane: A `PlaneSpec`, its JSON form (with checkpoints as they are in Python), explicit directions, or None.
         grid: A `Grid`, its JSON form, its text, or None.
         module: The network.
+        checkpoints: A training run, or None.
 
     Raises:
         InvalidRequest: If they cannot be read, or one has two axes and the other one.
-        DirectionsRejected: If explicit directions do not belong to the network.
+        CheckpointRejected: If the file of a checkpoint cannot be read.
+        DirectionsRejected: If explicit directions do not belong to the network, or a direction file cannot be read.
     """
-    wanted = None if grid is None else parse_grid(grid) if isinstance(grid, str) else _read(Grid, grid, "grid")
+    wanted = None if grid is None else parse_grid(grid) if isinstance(grid, str) else message(Grid, grid, "grid")
+    run = None if checkpoints is None else read_run(checkpoints)
     if plane is None:
         curve = wanted is not None and wanted.y is None
         plane = PlaneSpec(x=RandomDirection(seed=1), y=None if curve else RandomDirection(seed=2))
     if isinstance(plane, PlaneSpec | Mapping):
-        spec = _read(PlaneSpec, plane, "plane")
-        x, y, how = *_drawn(spec, module), spec.normalisation
+        asked = asked_recipe(plane, module, run)
     else:
-        spec, how = None, GIVEN
-        x, y = _explicit(plane, module)
+        asked = RecipeInPython(None, _explicit(plane, module), {}, run, "")
+    spec = asked.spec
+    curve = spec.y is None if spec is not None else isinstance(asked.given, tuple) and asked.given[1] is None
     if wanted is None:
-        wanted = Grid(x=AXIS, y=None if y is None else AXIS)
-    if (wanted.y is None) != (y is None):
+        wanted = Grid(x=AXIS, y=None if curve else AXIS)
+    if (wanted.y is None) != curve:
         has, needs = ("one axis", "two directions") if wanted.y is None else ("two axes", "one direction")
         raise InvalidRequest(f"The grid has {has} but the plane {needs}; give as many axes as directions.", field="grid")
-    return OwnPlane(spec, how, x, y, wanted, moving(moved_tensors(module, how)))
-
-
-def _read(kind: type[_M], value: Any, name: str) -> _M:
-    """The message, or that of its JSON form."""
-    if isinstance(value, kind):
-        return value
-    try:
-        return kind.model_validate(value)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join([name, *map(str, first["loc"])])
-        raise InvalidRequest(f"{where} cannot be read: {first['msg']}.", field=where) from None
-
-
-def _drawn(spec: PlaneSpec, module: nn.Module) -> tuple[list[Tensor], list[Tensor] | None]:
-    check_plane(spec)
-    if spec.trajectory is not None:
-        raise InvalidRequest(
-            "plane.trajectory names checkpoints by their hashes, which a model in Python has not; leave it out.",
-            field="plane.trajectory",
-        )
-    for name, direction in (("x", spec.x), ("y", spec.y)):
-        if direction is not None and not isinstance(direction, RandomDirection):
-            raise InvalidRequest(
-                f"plane.{name} is of the kind {direction.kind!r}, but for a model in Python only random directions are drawn; "
-                "give other directions as tensors: plane=(x, y), each a list in the order of model.parameters().",
-                field=f"plane.{name}",
-            )
-    how = spec.normalisation
-    x = draw(spec.x, module, how)
-    check_moves(spec.x, x, module, how, "x")
-    if spec.y is None:
-        return x, None
-    y = draw(spec.y, module, how)
-    check_moves(spec.y, y, module, how, "y")
-    return x, orthogonalised(x, y, moving(moved_tensors(module, how))) if spec.orthogonal else y
+    how = GIVEN if spec is None else spec.normalisation
+    return AskedPlane(spec, how, asked.given, asked.states, asked.run, wanted, asked.own)
 
 
 def _explicit(plane: Any, module: nn.Module) -> tuple[list[Tensor], list[Tensor] | None]:

@@ -18,8 +18,9 @@ from landscape_core.compute.curvature import Hessian
 from landscape_core.compute.datasets import Examples
 from landscape_core.compute.lanczos import NotFinite, NotSeparated
 from landscape_core.compute.planes import Plane
+from landscape_core.compute.second_derivatives import MeanLossHessian
 from landscape_core.errors import InvalidRequest
-from landscape_core.requests import SurfaceRequest
+from landscape_core.requests import Grid, SurfaceRequest
 
 PASSES = 200
 """About how many evaluations of its examples a cell takes: some 40 products, each as long as five."""
@@ -28,26 +29,25 @@ Arrays = Sequence[np.ndarray]
 
 
 class PlaneCurvature:
-    """The Hessian of a request's mean loss, to be looked into at any of its cells.
+    """The Hessian of a mean loss, to be looked into at any cell of a plane.
 
-    A cell's eigenvalues depend on the request and the cell alone: every search begins from the same vector.
+    A cell's eigenvalues depend on the question and the cell alone: every search begins from the same vector.
 
     Args:
-        request: The question; its `curvature` says over how many of its examples, from the first.
-        module: The network at θ*, on the CPU; it is copied.
-        examples: The split that the request names.
-        directions: (δ, η), one float32 array for each moved tensor; η is None for a curve.
-        device: A PyTorch device.
-        should_stop: Asked before every batch.
-        own: Whether the network is the user's own.
-
-    Raises:
-        InvalidRequest: The request does not ask for it, or there are not so many examples.
-        OutOfMemory: Network or examples do not fit into the device's memory.
+        hessian: Where its network stands.
+        move_to: Puts that network to a place (α, β).
+        grid: The cells.
     """
 
-    def __init__(
-        self,
+    def __init__(self, hessian: MeanLossHessian, move_to: Callable[[float, float], None], grid: Grid) -> None:
+        self._hessian, self._move_to = hessian, move_to
+        self._alphas = grid.x.coordinates
+        self._betas = np.zeros(1) if grid.y is None else grid.y.coordinates
+        self._not_separated = 0
+
+    @classmethod
+    def of(
+        cls,
         request: SurfaceRequest,
         module: nn.Module,
         examples: Examples,
@@ -56,16 +56,28 @@ class PlaneCurvature:
         should_stop: Callable[[], bool] | None = None,
         *,
         own: bool = False,
-    ) -> None:
+    ) -> PlaneCurvature:
+        """That of a request's mean loss.
+
+        Args:
+            request: The question; its `curvature` says over how many of its examples, from the first.
+            module: The network at θ*, on the CPU; it is copied.
+            examples: The split that the request names.
+            directions: (δ, η), one float32 array for each moved tensor; η is None for a curve.
+            device: A PyTorch device.
+            should_stop: Asked before every batch.
+            own: Whether the network is the user's own.
+
+        Raises:
+            InvalidRequest: The request does not ask for it, or there are not so many examples.
+            OutOfMemory: Network or examples do not fit into the device's memory.
+        """
         if request.curvature is None:
             raise InvalidRequest("The request does not ask for eigenvalues at its cells.", field="curvature")
-        self._hessian = Hessian(request, module, examples, request.curvature.examples, device, should_stop, own=own)
+        hessian = Hessian(request, module, examples, request.curvature.examples, device, should_stop, own=own)
         x, y = ([torch.from_numpy(array) for array in arrays or ()] for arrays in directions)
-        how = request.plane.normalisation
-        self._plane = Plane(self._hessian.module, x, None if directions[1] is None else y, how, None)
-        self._alphas = request.grid.x.coordinates
-        self._betas = np.zeros(1) if request.grid.y is None else request.grid.y.coordinates
-        self._not_separated = 0
+        plane = Plane(hessian.module, x, None if directions[1] is None else y, request.plane.normalisation, None)
+        return cls(hessian, plane.move_to, request.grid)
 
     def at(self, row: int, column: int) -> tuple[float, float]:
         """The largest and the smallest eigenvalue at a cell; NaN where the loss is not finite, or they did not separate.
@@ -79,7 +91,7 @@ class PlaneCurvature:
             Cancelled: `should_stop` said so.
             OutOfMemory: The memory does not suffice.
         """
-        self._plane.move_to(float(self._alphas[column]), float(self._betas[row]))
+        self._move_to(float(self._alphas[column]), float(self._betas[row]))
         try:
             smallest, largest = self._hessian.extremes()
         except NotFinite:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from landscape_core.compute.devices import is_out_of_memory
-from landscape_core.compute.directions import tensor_seed
+from landscape_core.compute.directions import tensor_seed, unit_direction
 from landscape_core.compute.lanczos import Eigenpair, extreme_eigenpairs, top_eigenpairs
 from landscape_core.compute.quadrature import hutchinson, spectral_density
 from landscape_core.errors import InvalidRequest, OutOfMemory
@@ -176,6 +176,30 @@ class MeanLossHessian(ABC):
             f"the vectors of {len(self):,} numbers that the search keeps; ask for fewer, or for a smaller network"
         ):
             yield
+
+
+class DirectedHessian(MeanLossHessian):
+    """A Hessian whose vectors can be used as directions of its network.
+
+    Args:
+        varied: As for `MeanLossHessian`.
+        moved: The tensors that a direction moves, by name, in its order.
+    """
+
+    def __init__(self, varied: Mapping[str, Tensor], moved: Mapping[str, Tensor]) -> None:
+        super().__init__(varied)
+        self._moved_shapes = {name: tuple(tensor.shape) for name, tensor in moved.items()}
+
+    def direction(self, vector: Float64[np.ndarray, " parameters"]) -> list[np.ndarray]:
+        """A vector as a direction of length one: float32, one array for each moved tensor, zero where nothing is varied.
+
+        Args:
+            vector: (parameters,), in the network's order.
+        """
+        pieces = dict(zip(self._varied, np.split(vector, np.cumsum(self._sizes)[:-1]), strict=True))
+        shapes = [np.empty(shape) for shape in self._moved_shapes.values()]
+        parts = [pieces.get(name, np.zeros(like.size)) for name, like in zip(self._moved_shapes, shapes, strict=True)]
+        return unit_direction(parts, shapes)
 
 
 def varied_parameters(module: nn.Module, how: Normalisation) -> dict[str, nn.Parameter]:

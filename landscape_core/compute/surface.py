@@ -105,7 +105,7 @@ def _curvature(
     """What measures the Hessian's extreme eigenvalues at the cells."""
     module = load(request.architecture, tensors) if own is None else own
     directions = evaluator.directions()
-    return PlaneCurvature(request, module, examples, directions, device or "cpu", should_stop, own=own is not None)
+    return PlaneCurvature.of(request, module, examples, directions, device or "cpu", should_stop, own=own is not None)
 
 
 def _eigenvalues(
