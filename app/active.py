@@ -12,8 +12,8 @@ from redis.exceptions import RedisError
 from sqlalchemy import select, update
 from sqlalchemy.engine import CursorResult
 
-from app.accumulation import Accumulation
 from app.database import SurfaceRow, UnitRow, now
+from app.gathering import Gathering
 from app.schemas import Progress
 from app.services import Services
 from app.services.progress import end_event, seconds
@@ -23,7 +23,6 @@ from landscape_core.formats import npz
 from landscape_core.results import Surface
 from worker.blobs import DamagedBlob, job_key, provenance_key, surface_key, surface_prefix, unit_key
 from worker.job import Announcement, SurfaceJob
-from worker.queue import decode_unit
 
 MOST_ATTEMPTS = 3
 """A unit that fails, or kills its worker, so often is given up, and its surface with it."""
@@ -46,7 +45,7 @@ class ActiveSurface:
     def __init__(self, services: Services, row: SurfaceRow) -> None:
         job = SurfaceJob.model_validate_json(row.job or "")
         self.id, self.created = row.id, row.created
-        self.accumulation = Accumulation(job)
+        self.accumulation = Gathering(job)
         self.is_over = False
         """Whether it is finished, failed or no longer wanted."""
         self._services, self._stage = services, 0
@@ -66,7 +65,7 @@ class ActiveSurface:
     # ── what comes in ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def done(self, announcement: Announcement, device: str | None) -> None:
-        """A worker has stored a unit's tallies.
+        """A worker has stored what a unit found.
 
         Args:
             announcement: Its word.
@@ -91,7 +90,7 @@ class ActiveSurface:
             problem: Why, in a sentence.
             retry: Whether trying again can help.
         """
-        if self.is_over or not 0 <= unit < len(self.accumulation.plan.units):
+        if self.is_over or not 0 <= unit < self.accumulation.units:
             return
         if self.accumulation.is_done(unit) or self._is_there(unit):  # stored, and lost only the word of it
             return
@@ -130,7 +129,7 @@ class ActiveSurface:
                 break
             if unit in self._outstanding or (unit in self._enqueued and self._is_there(unit)):
                 continue
-            preview = self.accumulation.stage_of(unit) == 0
+            preview = self.accumulation.is_preview(unit)
             queue.enqueue_unit(self.id, unit, preview=preview, attempt=self._attempts.get(unit, 0))
             self._outstanding.add(unit)
             self._enqueued.add(unit)
@@ -178,11 +177,11 @@ class ActiveSurface:
 
     def _fold(self, unit: int) -> bool:
         """Takes in a stored unit; one that is damaged is removed, to be computed again."""
-        if not 0 <= unit < len(self.accumulation.plan.units) or self.accumulation.is_done(unit):
+        if not 0 <= unit < self.accumulation.units or self.accumulation.is_done(unit):
             return False
         key = unit_key(self.id, unit)
         try:
-            cells, tally = decode_unit(self._services.blobs.get(key))
+            fits = self.accumulation.fold(unit, self._services.blobs.get(key))
         except NotFound:
             self._outstanding.discard(unit)
             return False
@@ -191,7 +190,7 @@ class ActiveSurface:
             self._services.blobs.delete(key)
             self._outstanding.discard(unit)
             return False
-        if not self.accumulation.fold(unit, cells, tally):
+        if not fits:
             self._services.blobs.delete(key)
             self.failed(unit, UNFIT, retry=True)
             return False
@@ -269,6 +268,7 @@ class ActiveSurface:
             stages=self.accumulation.stages,
             examples=self.accumulation.examples,
             seconds_left=seconds((1.0 - done) * self.accumulation.total_macs, speed),
+            measures=self.accumulation.measures,
         )
 
     def _provenance(self) -> dict[str, Any]:
@@ -285,7 +285,7 @@ class ActiveSurface:
             **self._how,
             "digest": self.id,
             "checkpoint_sha256": request.checkpoint,
-            "units": len(self.accumulation.plan.units),
+            "units": self.accumulation.units,
             "workers": dict(self._measured["workers"]),
             "started": self.created.astimezone(UTC).isoformat(timespec="seconds"),
             "finished": now().isoformat(timespec="seconds"),

@@ -13,6 +13,7 @@ from landscape_core.requests import Message, SurfaceRequest
 from worker.job import WorkerStatus
 
 FileState = Literal["inspecting", "ready", "rejected"]
+Measured = Literal["losses", "eigenvalues"]
 SurfaceState = Literal["queued", "running", "finished", "failed", "cancelled"]
 
 
@@ -109,13 +110,17 @@ class ArchitectureInfo(Message):
 
 
 class Progress(Message):
-    """How far a surface is. `done` is a share of the work in 0 … 1; `stage` counts whole surfaces so far of `stages`."""
+    """How far a surface is. `done` is a share of the work in 0 … 1; `stage` counts whole surfaces so far of `stages`.
+
+    `measures` says what is measured now: losses, or, once they all are there, the eigenvalues that were asked for.
+    """
 
     done: float = 0.0
     stage: int = 0
     stages: int = 0
     examples: int = 0
     seconds_left: float | None = None
+    measures: Measured = "losses"
 
 
 class SurfaceInfo(Message):
@@ -165,7 +170,8 @@ class LiveWord(Message):
 class CostEstimate(Message):
     """What a request will cost on the workers that are there; seconds are None while no worker has measured its speed.
 
-    `forward_passes` are of one example each, over all cells, with those that re-estimate batch norm.
+    `forward_passes` are of one example each, over all cells, with those that re-estimate batch norm. `macs` and `seconds` are
+    of everything; `curvature_seconds` is the part of them that eigenvalues take, None if none are asked for.
     """
 
     cells: int
@@ -174,6 +180,7 @@ class CostEstimate(Message):
     macs: float
     seconds: float | None
     first_surface_seconds: float | None
+    curvature_seconds: float | None = None
 
 
 class Vector(Message):

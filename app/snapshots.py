@@ -17,6 +17,9 @@ from landscape_core.results import NOT_FINITE, Surface
 STAGE = "stage"
 """Where an unfinished surface's provenance says of which stage it is: {"stage", "stages", "examples", "rows", "columns"}."""
 
+EIGENVALUES = "eigenvalues"
+"""Where it says so on which grid eigenvalues are known, while that is not the whole one: {"rows", "columns"}."""
+
 
 @dataclass(frozen=True)
 class StageSnapshot:
@@ -29,6 +32,7 @@ class StageSnapshot:
         surface: The whole grid of the request; cells outside the stage's grid are holes.
         rows: Indices into the grid's y of the stage's complete grid.
         columns: Indices into the grid's x.
+        eigenvalues: The same of the complete grid on which eigenvalues are known, if that is another one: (rows, columns).
     """
 
     stage: int
@@ -37,6 +41,7 @@ class StageSnapshot:
     surface: Surface
     rows: np.ndarray
     columns: np.ndarray
+    eigenvalues: tuple[np.ndarray, np.ndarray] | None = None
 
     @classmethod
     def of(cls, surface: Surface, stages: int = 1) -> StageSnapshot:
@@ -53,13 +58,14 @@ class StageSnapshot:
         rows, columns = _indices(about.get("rows"), ny), _indices(about.get("columns"), nx)
         if rows is None or columns is None or not (stage and most and examples):
             return cls(stages, stages, int(surface.examples.max(initial=0)), surface, np.arange(ny), np.arange(nx))
-        return cls(stage, most, examples, surface, rows, columns)
+        return cls(stage, most, examples, surface, rows, columns, _grid(about.get(EIGENVALUES), rows, columns))
 
     def event(self, progress: Progress, state: SurfaceState) -> dict[str, Any]:
         """The data of a "surface" event, complete in itself.
 
         Arrays are little-endian, row by row, in base64; NaN is a hole. `perplexity` says whether exp(loss) is one. `quantities`
-        is there only if the surface has any, `trajectory` if it has a run.
+        is there only if the surface has any, `trajectory` if it has a run. `eigenvalues` holds the rows and columns of the
+        event on which they are known, while these are not all.
 
         Args:
             progress: How far the surface is.
@@ -91,7 +97,16 @@ class StageSnapshot:
             "progress": progress.model_dump(mode="json"),
             "state": state,
             **({"quantities": quantities} if quantities else {}),
+            **({} if self.eigenvalues is None else {"eigenvalues": self._positions(self.eigenvalues)}),
             **({} if (run := run_of(whole)) is None else {"trajectory": run.as_provenance()}),
+        }
+
+    def _positions(self, grid: tuple[np.ndarray, np.ndarray]) -> dict[str, list[int]]:
+        """Where indices into the grid of the request stand among those that an event holds."""
+        rows, columns = grid
+        return {
+            "rows": np.searchsorted(self.rows, rows).tolist(),
+            "columns": np.searchsorted(self.columns, columns).tolist(),
         }
 
     def shown(self) -> Surface:
@@ -120,6 +135,15 @@ def _indices(values: Any, length: int) -> np.ndarray | None:
         return None
     ascending = all(a < b for a, b in pairwise(values))
     return np.array(values) if ascending and values[0] >= 0 and values[-1] < length else None
+
+
+def _grid(found: Any, rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """The grid that is told of, if it lies in that of the stage."""
+    told = found if isinstance(found, dict) else {}
+    inner = [_indices(told.get(name), int(axis[-1]) + 1) for name, axis in (("rows", rows), ("columns", columns))]
+    if inner[0] is None or inner[1] is None or not (np.isin(inner[0], rows).all() and np.isin(inner[1], columns).all()):
+        return None
+    return inner[0], inner[1]
 
 
 def _base64(cells: np.ndarray, dtype: str) -> str:

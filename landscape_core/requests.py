@@ -29,6 +29,7 @@ from landscape_core.plane import (
 
 __all__ = [
     "BATCH_NORM_EXAMPLES",
+    "CURVATURE_PASSES",
     "MAX_CHECKPOINTS",
     "MAX_EIGENVECTORS",
     "MAX_POINTS",
@@ -174,6 +175,10 @@ class Grid(Message):
         return self.shape[0] * self.shape[1]
 
 
+CURVATURE_PASSES = 200
+"""About how many evaluations of its examples a cell's eigenvalues take: some 40 products, each as long as five."""
+
+
 class CurvatureSpec(Message):
     """The largest and the smallest eigenvalue of the Hessian at every cell (Li et al. 2018, section 6).
 
@@ -228,6 +233,13 @@ class SurfaceRequest(Message):
         if self.batch_norm == "fixed":
             return 0
         return min(self.data.examples or BATCH_NORM_EXAMPLES, BATCH_NORM_EXAMPLES)
+
+    @property
+    def curvature_passes(self) -> int:
+        """About how many evaluations of one example the eigenvalues at each cell take; 0 if none are asked for."""
+        if self.curvature is None:
+            return 0
+        return CURVATURE_PASSES * min(self.curvature.examples, self.data.examples or self.curvature.examples)
 
     @property
     def digest(self) -> str:

@@ -5,7 +5,7 @@
     datasets/<sha>.npz, .json               … of a data set
     directions/<sha>.npz, .json             … of a direction file
     surfaces/<id>/job.json                  what every process plans the same units from
-    surfaces/<id>/units/<index>.tally       what a unit found
+    surfaces/<id>/units/<index>.tally       what a unit found: tallies, or eigenvalues
     surfaces/<id>/run/<number>.json         losses of one checkpoint of its training run, until it is finished
     surfaces/<id>/provenance.json           how they are measured
     surfaces/<id>/derived.directions        its directions that follow from checkpoints
@@ -100,7 +100,7 @@ def job_key(surface: str) -> str:
 
 
 def unit_key(surface: str, index: int) -> str:
-    """Where the tallies of one unit lie."""
+    """Where lies what one unit found."""
     return f"{surface_prefix(surface)}units/{index:07d}.tally"
 
 

@@ -38,6 +38,7 @@ from worker.directions import StoredDirections, decode_directions, encode_direct
 from worker.durable import CHUNK_BYTES
 from worker.job import SurfaceJob
 from worker.settings import WorkerSettings
+from worker.warm_curvature import WarmCurvature
 
 CACHE_BYTES = 20 << 30
 """Most bytes of files from a remote store that are kept on this machine's disk."""
@@ -92,6 +93,7 @@ class Inputs:
         self._tensors: Recent[dict[str, np.ndarray]] = Recent(2)
         self._examples: Recent[Examples] = Recent(1)
         self._evaluators: Recent[Evaluator] = Recent(2)
+        self._curvatures: Recent[WarmCurvature] = Recent(1)
 
     def job(self, surface: str) -> SurfaceJob:
         """What is known of a surface. Read each time: deleted and asked for again, it may be cut into other units.
@@ -112,6 +114,24 @@ class Inputs:
             Cancelled: `should_stop` said so.
         """
         return self._evaluators.get(surface, lambda: self._evaluator(self.job(surface).request, should_stop))
+
+    def curvature(self, surface: str, should_stop: Callable[[], bool]) -> WarmCurvature:
+        """A surface ready to have its eigenvalues measured.
+
+        Args:
+            surface: Its id.
+            should_stop: Asked now and then while its directions are made, which may take long.
+
+        Raises:
+            Cancelled: `should_stop` said so.
+        """
+
+        def make() -> WarmCurvature:
+            evaluator = self.evaluator(surface, should_stop)
+            tensors, examples = self._network(evaluator.request)
+            return WarmCurvature(evaluator, tensors, examples, self._device)
+
+        return self._curvatures.get(surface, make)
 
     def describe(self, surface: str) -> dict[str, Any]:
         """How a surface is measured, stored when first asked for; by the worker that was first, if several measure it."""
@@ -136,19 +156,24 @@ class Inputs:
 
     def forget(self) -> None:
         """Frees all memory that is held for the next unit."""
-        for kept in (self._tensors, self._examples, self._evaluators):
+        for kept in (self._tensors, self._examples, self._evaluators, self._curvatures):
             kept.clear()
 
     def _evaluator(self, request: SurfaceRequest, should_stop: Callable[[], bool] | None) -> Evaluator:
-        tensors = self._tensors.get(request.checkpoint, lambda: self.checkpoint(request.checkpoint))
-        data = request.data
-        examples = self._examples.get((data.dataset, data.split), lambda: self._load_examples(data))
-        self._got_on()
+        tensors, examples = self._network(request)
         directions = self._from_files(request)
         if request.plane.is_derived:
             directions = self._derived(request, tensors, examples, should_stop)
         about = None if directions is None else directions.about
         return Evaluator(request, tensors, examples, directions, self._device, self._settings.threads, about=about)
+
+    def _network(self, request: SurfaceRequest) -> tuple[dict[str, np.ndarray], Examples]:
+        """What a request's checkpoint holds, and the split that it names."""
+        tensors = self._tensors.get(request.checkpoint, lambda: self.checkpoint(request.checkpoint))
+        data = request.data
+        examples = self._examples.get((data.dataset, data.split), lambda: self._load_examples(data))
+        self._got_on()
+        return tensors, examples
 
     def _load_examples(self, data: DataSlice) -> Examples:
         folder = self._settings.datasets_folder

@@ -38,6 +38,10 @@ def worker_key(name: str) -> str:
     return f"lossatlas:worker:{name}"
 
 
+UnitKind = Literal["losses", "curvature"]
+"""What a unit measures: losses of some examples, or the Hessian's extreme eigenvalues."""
+
+
 class SurfaceJob(Message):
     """All that a worker needs to know about a surface; stored as a blob, so that every process plans the same units.
 
@@ -64,6 +68,11 @@ class SurfaceJob(Message):
         """Forward passes of one example that a whole cell takes: batch norm is re-estimated for each chunk."""
         return sum(self.passes(start, stop) for start, stop in chunk_bounds(self.request.data.examples or 0))
 
+    @property
+    def total_passes(self) -> int:
+        """Forward passes of one example that the whole surface takes, or about as much work for its eigenvalues."""
+        return self.request.grid.cells * (self.passes_per_cell + self.request.curvature_passes)
+
 
 class Stage(Message):
     """A complete grid on some chunks of examples: once it is done, there is a whole surface to look at.
@@ -89,6 +98,7 @@ class WorkUnit(Message):
         cells: (row, column) of each cell.
         start: First example, in the slice's order.
         stop: One after the last example.
+        kind: What is measured there.
     """
 
     surface: Sha256
@@ -97,6 +107,7 @@ class WorkUnit(Message):
     cells: tuple[tuple[int, int], ...]
     start: int
     stop: int
+    kind: UnitKind = "losses"
 
 
 class Announcement(Message):

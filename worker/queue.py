@@ -23,6 +23,8 @@ from rq.executions import Execution
 from worker.allowlist import FAILURE_TTL_S, JOB_TIMEOUT_S, AllowListedJob
 from worker.blobs import DamagedBlob, Kind
 from worker.connection import connect, refuse_open_server
+from worker.curvature_schedule import curvature_plan
+from worker.eigenvalues import Eigenvalues
 from worker.events import Event, follow, stream_entries
 from worker.job import (
     COMPUTE,
@@ -38,7 +40,8 @@ from worker.job import (
 from worker.schedule import Plan, plan
 from worker.tallies import decode_unit, encode_unit
 
-__all__ = ["DamagedBlob", "Event", "Plan", "WorkQueue", "connect", "decode_unit", "encode_unit", "plan", "refuse_open_server"]
+__all__ = ["DamagedBlob", "Eigenvalues", "Event", "Plan", "WorkQueue", "connect", "curvature_plan"]
+__all__ += ["decode_unit", "encode_unit", "plan", "refuse_open_server"]
 
 QUEUES = (INTAKE, PREVIEW, COMPUTE)
 """In the order in which workers empty them."""
@@ -245,8 +248,6 @@ class WorkQueue:
         Stands on a connection of its own, outlives a restart of Redis, and is to be closed by `aclose()`.
         """
         return follow(self.redis, events_stream(surface), last_id, idle_s)
-
-    # ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _enqueue(self, queue: str, function: str, arguments: tuple[Any, ...], job_id: str) -> bool:
         options: dict[str, Any] = {"result_ttl": 0, "failure_ttl": FAILURE_TTL_S, "job_id": job_id, "unique": True}

@@ -26,7 +26,7 @@ from landscape_core.compute.provenance import own_quantities, own_values, own_va
 from landscape_core.errors import Cancelled, ComputationFailed, FileRejected, LandscapeError, NotFound, OutOfMemory
 from landscape_core.formats import directions_h5, npz, principal_values, to_bytes
 from landscape_core.results import MEASURED, Surface
-from worker import schedule
+from worker import curvature_schedule
 from worker.blobs import (
     BlobStore,
     DamagedBlob,
@@ -45,8 +45,9 @@ from worker.blobs import (
 from worker.inputs import Inputs
 from worker.intake import inspect
 from worker.job import Announcement
-from worker.queue import WorkQueue, decode_unit, encode_unit
+from worker.queue import WorkQueue
 from worker.settings import WorkerSettings
+from worker.unit_work import is_stored, macs, prepared
 from worker.warm import HandedBack, Vitals
 
 CANCEL_CHECK_S = 0.2
@@ -77,21 +78,20 @@ class Tasks:
         self._inputs = Inputs(settings, blobs, device, vitals.got_on)
 
     def unit(self, surface: str, index: int) -> None:
-        """Computes one unit and stores its tallies, unless they are there already."""
+        """Computes one unit and stores what it found, unless that is there already."""
         began = time.monotonic()
         job = self._inputs.job(surface)
-        unit = schedule.unit(job, index)
+        unit = curvature_schedule.unit(job, index)
         should_stop = self._should_stop(surface)
         if should_stop():
             raise Cancelled("The computation was cancelled.")
-        computed = not self._is_stored(surface, index, unit.cells)
+        computed = not is_stored(self._blobs, unit)
         if computed:
-            evaluator = self._inputs.evaluator(surface, should_stop)
+            work = prepared(self._inputs, unit, should_stop)
             measured = time.monotonic()
-            tally = evaluator.tally(unit.cells, unit.start, unit.stop, should_stop)
-            macs = len(unit.cells) * job.passes(unit.start, unit.stop) * job.macs_per_example
-            self._vitals.measured(macs, time.monotonic() - measured)
-            self._store(unit_key(surface, index), encode_unit(unit.cells, tally), should_stop)
+            blob = work()
+            self._vitals.measured(macs(job, unit), time.monotonic() - measured)
+            self._store(unit_key(surface, index), blob, should_stop)
         self._announce(Announcement(kind="unit", subject=surface, unit=index, seconds=time.monotonic() - began))
         if computed:
             self._inputs.describe(surface)
@@ -185,16 +185,6 @@ class Tasks:
                 self._blobs.put(digest_key(canonical), digest.encode())
                 self._blobs.move_in(canonical, out)
         return report
-
-    def _is_stored(self, surface: str, index: int, cells: tuple[tuple[int, int], ...]) -> bool:
-        """Whether the unit's tallies are there and undamaged."""
-        try:
-            return decode_unit(self._blobs.get(unit_key(surface, index)))[0] == cells
-        except NotFound:
-            return False
-        except DamagedBlob as error:
-            log.warning("unit %d of %s is computed again: %s", index, surface, error)
-            return False
 
     def _store(self, key: str, data: bytes, should_stop: Callable[[], bool]) -> None:
         """Stores a result; a full disk is waited for a while."""

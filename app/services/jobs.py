@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from app.accumulation import Accumulation
+from app.gathering import Gathering
 from app.schemas import CostEstimate
 from app.services.checkpoints import Checkpoints
 from app.services.datasets import Datasets
@@ -23,6 +23,9 @@ DEFAULT_UNIT_MACS = 20_000_000_000
 UNIT_S = 1.0
 """How long one unit is to take."""
 
+MOST_CURVATURE_EXAMPLES = 4096
+"""Most examples that the eigenvalues at a cell are over: one cell, which is the least of a unit, takes 200 passes of them."""
+
 INFER = "infer"
 """The architecture that stands for the best of a checkpoint's candidates."""
 
@@ -37,16 +40,18 @@ class Jobs(Checkpoints, Datasets):
             InvalidRequest: It cannot be computed.
         """
         job = self._prepared(request)[0]
-        accumulation = Accumulation(job)
-        first = accumulation.plan.stages[0]
+        gathering = Gathering(job)
+        stages = gathering.losses.plan.stages
+        first = stages[0]
         speed = speed_of(self.workers())
         first_macs = len(first.rows) * len(first.columns) * job.passes(0, first.stop) * job.macs_per_example
         return CostEstimate(
             cells=job.request.grid.cells,
-            examples=accumulation.plan.stages[-1].stop,
+            examples=stages[-1].stop,
             forward_passes=job.request.grid.cells * job.passes_per_cell,
-            macs=float(accumulation.total_macs),
-            seconds=seconds(accumulation.total_macs, speed),
+            macs=float(gathering.total_macs),
+            seconds=seconds(gathering.total_macs, speed),
+            curvature_seconds=seconds(gathering.curvature_macs, speed) if gathering.curvature_macs else None,
             first_surface_seconds=seconds(first_macs, speed),
         )
 
@@ -98,10 +103,11 @@ class Jobs(Checkpoints, Datasets):
 
 
 def _check_curvature(request: SurfaceRequest) -> None:
-    """Passes when no eigenvalues are asked for: a cell takes as long as a whole surface of losses, and units are of losses."""
-    if request.curvature is not None:
+    """Passes unless eigenvalues are asked for over more examples than a server takes for them."""
+    asked = request.curvature and request.curvature.examples
+    if asked and asked > MOST_CURVATURE_EXAMPLES:
         raise InvalidRequest(
-            "A server does not measure eigenvalues at the cells; compute the surface on your machine with lossatlas compute "
-            f"--curvature {request.curvature.examples} --out surface.npz, then send it with lossatlas push surface.npz.",
-            field="curvature",
+            f"A server measures eigenvalues over at most {MOST_CURVATURE_EXAMPLES:,} examples, but {asked:,} were asked for; "
+            f"ask for fewer, or compute the surface on your machine with lossatlas compute --curvature {asked} and push it.",
+            field="curvature.examples",
         )

@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from app.database import SurfaceRow
-from app.schemas import Progress, SurfaceInfo, SurfaceState
+from app.schemas import Measured, Progress, SurfaceInfo, SurfaceState
 from landscape_core.requests import SurfaceRequest
 from worker.job import SurfaceJob, WorkerStatus
+from worker.queue import curvature_plan
 
 Read = TypeVar("Read", SurfaceRequest, SurfaceJob)
 
@@ -37,9 +38,21 @@ def progress_of(row: SurfaceRow, speed: float | None) -> Progress:
     left = None
     job = _read(SurfaceJob, row.job)
     if row.state in {"queued", "running"} and job is not None and speed is not None:
-        total = job.macs_per_example * job.request.grid.cells * job.passes_per_cell
-        left = seconds((1.0 - row.done) * total, speed)
-    return Progress(done=row.done, stage=row.stage, stages=row.stages, examples=row.examples, seconds_left=left)
+        left = seconds((1.0 - row.done) * job.macs_per_example * job.total_passes, speed)
+    return Progress(
+        done=row.done,
+        stage=row.stage,
+        stages=row.stages,
+        examples=row.examples,
+        seconds_left=left,
+        measures=_measured(row, job),
+    )
+
+
+def _measured(row: SurfaceRow, job: SurfaceJob | None) -> Measured:
+    """What is measured now: eigenvalues once the stages of the losses are done."""
+    plan = None if job is None or row.state not in {"queued", "running"} else curvature_plan(job)
+    return "eigenvalues" if plan is not None and row.stage >= plan.first_stage else "losses"
 
 
 def surface_info(row: SurfaceRow, progress: Progress) -> SurfaceInfo:

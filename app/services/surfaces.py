@@ -9,9 +9,9 @@ from pydantic import ValidationError
 from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError
 
-from app.accumulation import Accumulation
 from app.database import LiveRow, ShareRow, SurfaceRow, UnitRow
 from app.errors import Conflict, TooMany
+from app.gathering import Gathering
 from app.schemas import SurfaceInfo
 from app.services.jobs import Jobs
 from app.services.progress import end_event, progress_of, speed_of, surface_info
@@ -94,7 +94,7 @@ class Surfaces(Jobs):
             return (self.retry(row.id) if row.state in {"cancelled", "failed"} else self._infos([row])[0]), False
         self._check_room()
         job = self._stored(job)
-        accumulation = Accumulation(job)
+        gathering = Gathering(job)
         row = SurfaceRow(
             id=job.surface,
             state="queued",
@@ -105,14 +105,14 @@ class Surfaces(Jobs):
             dataset=job.request.data.dataset,
             request=job.request.canonical_json(),
             job=job.canonical_json(),
-            stages=accumulation.stages,
+            stages=gathering.stages,
         )
         try:
             with self.database.writing() as session:
                 session.add(row)
         except IntegrityError:
             return self.surface(job.surface), False
-        self._begin(accumulation)
+        self._begin(gathering)
         return self.surface(job.surface), True
 
     def cancel(self, surface_id: str) -> SurfaceInfo:
@@ -243,13 +243,13 @@ class Surfaces(Jobs):
                 f"{count} surfaces are waiting or being computed, which is as many as may be; cancel some, or ask later."
             )
 
-    def _begin(self, accumulation: Accumulation) -> None:
+    def _begin(self, gathering: Gathering) -> None:
         """The first units go to the workers at once, without waiting for the collector."""
-        surface = accumulation.job.surface
+        surface = gathering.job.surface
         with self._redis_may_be_away():
             self.queue.uncancel(surface)
             self.queue.redis.delete(events_stream(surface))
-            for unit in islice(accumulation.plan.stage_units(0), FIRST_UNITS):
+            for unit in islice(gathering.losses.plan.stage_units(0), FIRST_UNITS):
                 self.queue.enqueue_unit(surface, unit, preview=True, attempt=0)
 
     def _active(self) -> int:

@@ -8,6 +8,7 @@ from landscape_core.compute.directions import DirectionArrays, directions_for, d
 from landscape_core.compute.evaluation import Evaluator
 from landscape_core.compute.normalization import normalise
 from landscape_core.compute.own_models import landscape
+from landscape_core.compute.plane_curvature import PlaneCurvature
 from landscape_core.compute.planes import Plane
 from landscape_core.compute.reference import reference_surface
 from landscape_core.compute.run_losses import Losses, with_losses
@@ -24,6 +25,7 @@ __all__ = [
     "Losses",
     "Perceptron",
     "Plane",
+    "PlaneCurvature",
     "build",
     "choose_device",
     "compute_curvature",

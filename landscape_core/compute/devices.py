@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from landscape_core.errors import InvalidRequest
@@ -39,6 +42,18 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     text = str(error).lower()
     return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """In the block numpy multiplies vectors and matrices in one thread, whatever the machine; PyTorch's threads stay.
+
+    With more of them the last bits depend on their number, and the threads wait for each other longer than they work.
+    """
+    import threadpoolctl  # noqa: PLC0415  it looks through all libraries of the process, and only curvature needs it
+
+    with threadpoolctl.threadpool_limits(limits=1, user_api="blas"):
+        yield
 
 
 def compute_exactly(threads: int | None) -> None:

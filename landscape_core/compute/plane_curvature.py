@@ -22,9 +22,6 @@ from landscape_core.compute.second_derivatives import MeanLossHessian
 from landscape_core.errors import InvalidRequest
 from landscape_core.requests import Grid, SurfaceRequest
 
-PASSES = 200
-"""About how many evaluations of its examples a cell takes: some 40 products, each as long as five."""
-
 Arrays = Sequence[np.ndarray]
 
 

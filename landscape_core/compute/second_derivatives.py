@@ -12,7 +12,7 @@ from jaxtyping import Float64
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from landscape_core.compute.devices import is_out_of_memory
+from landscape_core.compute.devices import is_out_of_memory, one_blas_thread
 from landscape_core.compute.directions import tensor_seed, unit_direction
 from landscape_core.compute.lanczos import Eigenpair, extreme_eigenpairs, top_eigenpairs
 from landscape_core.compute.quadrature import hutchinson, spectral_density
@@ -172,8 +172,11 @@ class MeanLossHessian(ABC):
 
     @contextmanager
     def _memory(self) -> Iterator[None]:
-        with enough_memory(
-            f"the vectors of {len(self):,} numbers that the search keeps; ask for fewer, or for a smaller network"
+        with (
+            one_blas_thread(),
+            enough_memory(
+                f"the vectors of {len(self):,} numbers that the search keeps; ask for fewer, or for a smaller network"
+            ),
         ):
             yield
 

@@ -17,11 +17,11 @@ from landscape_core.compute.datasets import Examples
 from landscape_core.compute.derivation import CheckpointReader, derive
 from landscape_core.compute.directions import DirectionArrays
 from landscape_core.compute.evaluation import Evaluator
-from landscape_core.compute.plane_curvature import PASSES, PlaneCurvature
+from landscape_core.compute.plane_curvature import PlaneCurvature
 from landscape_core.compute.provenance import own_values_of
 from landscape_core.compute.run_losses import with_losses
 from landscape_core.estimate import chunk_bounds, surface_from_tally
-from landscape_core.requests import SurfaceRequest
+from landscape_core.requests import CURVATURE_PASSES, SurfaceRequest
 from landscape_core.results import Surface, Tally
 from landscape_core.resuming import HalfDone
 
@@ -164,7 +164,7 @@ def _tally(
 
 def _tallied_share(request: SurfaceRequest, examples: int) -> float:
     """The share of the work that the losses are, where eigenvalues are measured too."""
-    more = 0 if request.curvature is None else PASSES * min(request.curvature.examples, examples)
+    more = 0 if request.curvature is None else CURVATURE_PASSES * min(request.curvature.examples, examples)
     return examples / (examples + more)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -119,7 +120,7 @@ class Site:
             "LOSSATLAS_REDIS_URL": self.settings.redis,
             "LOSSATLAS_THREADS": "1",
             "LOSSATLAS_NAME": f"worker-{len(self.workers) + 1}",
-        }
+        } | {name: value for name, value in os.environ.items() if name.startswith("OPENBLAS_")}  # else it may round otherwise
         log = (self.settings.data / f"worker-{len(self.workers) + 1}.log").open("wb")
         with log:
             command = [sys.executable, "-P", "-m", "worker.main"]

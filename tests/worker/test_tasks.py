@@ -32,19 +32,6 @@ from worker.warm import HandedBack, Vitals
 SHA = "d" * 64
 
 
-@pytest.fixture
-def vitals(queue: WorkQueue, blobs: BlobStore, tmp_path: Path) -> Vitals:
-    """What the installed tasks share with a heart."""
-    vitals, threads = Vitals(), torch.get_num_threads()
-    settings = WorkerSettings(data=tmp_path, redis_url="redis://unused", name="w", threads=1)
-    temporary = tmp_path / "tmp"
-    temporary.mkdir()
-    tasks.install(tasks.Tasks(settings, queue, blobs, vitals, "cpu", temporary))
-    yield vitals
-    assert list(temporary.iterdir()) == []
-    torch.set_num_threads(threads)
-
-
 def heard(queue: WorkQueue) -> list[Announcement]:
     found = [announcement for _, announcement in queue.results("0", block_ms=1)]
     queue.redis.flushall()

@@ -28,12 +28,6 @@ def on_other_split(request: SurfaceRequest, datasets: Sequence[DatasetInfo]) -> 
             "download the directions and ask with that file to see both losses on one plane.",
             field="plane",
         )
-    if request.curvature is not None:
-        raise InvalidRequest(
-            "Its eigenvalues are from `lossatlas compute --curvature`, which servers do not do; measure the other split "
-            "there too, with --split both, and push it.",
-            field="curvature",
-        )
     known = next((dataset for dataset in datasets if dataset.id == request.data.dataset), None)
     available = known.splits.get(other, 0) if known else 0
     if not available:
