@@ -34,8 +34,25 @@ class CandidateInfo(Message):
     takes_tokens: bool = False
 
 
+class MemberInfo(Message):
+    """One file of a training run that came as an archive. `id` is that of its checkpoint, null if it is none of the run.
+
+    `network` is the first of its candidates, as `text` has it.
+    """
+
+    id: str | None
+    filename: str
+    size_bytes: int
+    state: FileState
+    problem: str | None = None
+    network: str | None = None
+
+
 class CheckpointInfo(Message):
     """One uploaded file of parameters. `format` and what follows are null until it has been inspected.
+
+    An archive of several has `members`, in the natural order of their names, each a checkpoint of its own; it is itself none
+    that a surface can be computed from. It is `inspecting` until all are inspected, and `ready` if any of them is.
 
     `nearest` holds a file that fits no architecture against the catalogued network that has most of its tensors.
     """
@@ -53,6 +70,7 @@ class CheckpointInfo(Message):
     warnings: tuple[str, ...] = ()
     candidates: tuple[CandidateInfo, ...] = ()
     nearest: Comparison | None = None
+    members: tuple[MemberInfo, ...] = ()
     created: datetime
 
 

@@ -20,6 +20,7 @@ from cli.asked import Asked
 from cli.library_networks import LibraryNetwork
 from cli.model_folders import checkpoint_file
 from cli.own_code import OwnCode
+from cli.runs import with_run_unpacked
 from cli.stopping import stopped_by_sigterm
 from landscape_core.errors import InvalidRequest
 from landscape_core.requests import BatchNorm, Loss, Norm
@@ -96,7 +97,7 @@ class WithManyFiles(click.Command):
     multiple=True,
     type=click.Path(path_type=Path),
     metavar="FILES...",
-    help="A training run, in its order: its principal directions are principal:1, …; its way is projected on any plane.",
+    help="A training run, in its order, or as one .zip: principal:1, … are its directions; its way is projected on any plane.",
 )
 @click.option("--align", is_flag=True, help="Match hidden units of towards:CHECKPOINT first.")
 @click.option("--curve", is_flag=True, help="One direction only.")
@@ -158,7 +159,7 @@ def _prepared(asked: Asked, folder: Path) -> tuple[Asked, Material, SurfaceReque
 
     share_cores()
     folder.mkdir()
-    asked = replace(asked, file=checkpoint_file(asked.file, folder))
+    asked = with_run_unpacked(replace(asked, file=checkpoint_file(asked.file, folder)), folder)
     material = Material.read(asked, settings().datasets_folder, folder)
     request = material.request(asked)
     material.check(request, own=isinstance(asked.architecture, OwnCode | LibraryNetwork))

@@ -13,8 +13,10 @@ import click
 
 from cli.asked import missing
 from cli.model_folders import checkpoint_file, holds_checkpoint
+from cli.runs import unpacked
 from cli.stopping import stopped_by_sigterm
 from landscape_core.errors import CheckpointRejected, NotFound
+from landscape_core.reading import SeveralFiles
 
 if TYPE_CHECKING:
     from app.schemas import CandidateInfo, CheckpointInfo
@@ -29,19 +31,48 @@ def inspect(file: Path, as_json: bool) -> None:
     """Show what is in the checkpoint FILE, and which architectures fit.
 
     The file is only read: no code in it runs. FILE may be a model's folder as Hugging Face has it; its shards are
-    joined.
+    joined. It may be a zip or tar file of several checkpoints, a training run.
     """
     if not file.is_file() and not holds_checkpoint(file):
         raise NotFound(missing(file))
     with stopped_by_sigterm(), tempfile.TemporaryDirectory(prefix="lossatlas-") as folder:
         one = checkpoint_file(file, Path(folder))
         try:
-            info = _inspected(one, Path(folder))
+            info = _looked_into(one, Path(folder))
         except CheckpointRejected as error:
             if as_json:
                 click.echo(_info(one, state="rejected", problem=str(error)).model_dump_json(indent=2))
             raise
     click.echo(info.model_dump_json(indent=2) if as_json else _described(info, file))
+
+
+def _looked_into(file: Path, folder: Path) -> CheckpointInfo:
+    """What a checkpoint holds; of an archive of several, what became of each."""
+    try:
+        return _inspected(file, folder)
+    except SeveralFiles:
+        return _inspected_run(file, folder)
+
+
+def _inspected_run(file: Path, folder: Path) -> CheckpointInfo:
+    from app.schemas import MemberInfo  # noqa: PLC0415
+
+    report, files = unpacked(file, folder)
+    members: list[MemberInfo] = []
+    for place, member in enumerate(report.members):
+        known: dict[str, Any] = {"id": member.sha256, "filename": member.filename, "size_bytes": member.size_bytes}
+        problem = member.problem
+        if place in files:
+            try:
+                info = _inspected(files[place], folder)
+                known["network"] = info.candidates[0].text if info.candidates else None
+            except CheckpointRejected as error:
+                problem = str(error)
+        members.append(MemberInfo(**known, state="ready" if problem is None else "rejected", problem=problem))
+    if all(member.state == "rejected" for member in members):
+        first = members[0]
+        raise CheckpointRejected(f"None of its files can be used as a checkpoint. {first.filename}: {first.problem}")
+    return _info(file, state="ready", format=report.format, warnings=report.warnings, members=tuple(members))
 
 
 def _inspected(file: Path, folder: Path) -> CheckpointInfo:
@@ -80,7 +111,30 @@ def _candidate(found: dict[str, Any], shapes: dict[str, Any]) -> CandidateInfo:
     )
 
 
+def _described_run(info: CheckpointInfo, file: Path) -> str:
+    usable = [member for member in info.members if member.state == "ready"]
+    networks = {member.network for member in usable}
+    lines = [
+        f"{printable(info.filename)}: a run of {len(usable):,} checkpoints in a {info.format} file",
+        f"  SHA-256 {info.id}",
+        "",
+    ]
+    for member in info.members:
+        said = member.problem or member.network or "fits no catalogued architecture"
+        text = printable(f"{member.filename}  {member.size_bytes:,} bytes  {said}")
+        lines += textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent=" " * 6, break_long_words=False)
+    lines += ["", *info.warnings] if info.warnings else []
+    network = networks.pop() if len(networks) == 1 else None
+    if network is None:
+        return "\n".join([*lines, "", "They are not all of one catalogued network, so they make no trajectory here."])
+    words = ["lossatlas", "compute", usable[-1].filename, "--architecture", network, "--dataset", "DATA.npz"]
+    words += ["--x", "principal:1", "--y", "principal:2", "--checkpoints", str(file), "--out", f"{file.stem}.surface.npz"]
+    return "\n".join([*lines, "", "Its trajectory, with its last checkpoint unpacked:", f"  {printable(shlex.join(words))}"])
+
+
 def _described(info: CheckpointInfo, file: Path) -> str:
+    if info.members:
+        return _described_run(info, file)
     rows = {
         "Format": f"{info.format}, tensors in {info.container!r}" if info.container else info.format,
         "Size": f"{info.size_bytes:,} bytes",

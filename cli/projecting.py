@@ -14,6 +14,7 @@ from cli.computing import DIRECTION_HELP, WithManyFiles
 from cli.library_networks import LibraryNetwork
 from cli.own_code import OwnCode
 from cli.parsing import parse_direction
+from cli.runs import with_run_unpacked
 from landscape_core.errors import InvalidRequest, NotFound
 from landscape_core.requests import Norm, Normalisation
 
@@ -27,7 +28,12 @@ FORMS = (".h5", ".json", ".csv")
 @click.command(cls=WithManyFiles, short_help="Project a training run on a plane.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
-    "--checkpoints", multiple=True, required=True, type=click.Path(path_type=Path), metavar="FILES...", help="In their order."
+    "--checkpoints",
+    multiple=True,
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="FILES...",
+    help="In their order, or one .zip.",
 )
 @click.option("--architecture", metavar="NAME[:OPTION=VALUE]", default="infer", show_default=True, help="As for compute.")
 @click.option("--x", metavar="DIRECTION", default="principal:1", show_default=True, help=DIRECTION_HELP)
@@ -92,6 +98,7 @@ def _projected(asked: AskedPlane, folder: Path) -> tuple[SurfaceRequest, Derived
     from cli.material import share_cores  # noqa: PLC0415
 
     share_cores()
+    asked = with_run_unpacked(asked, folder)
     files = CheckpointFiles.read_files(asked, folder)
     request = files.projection_request(asked)
     from landscape_core.compute import project as projected  # noqa: PLC0415  torch takes a second or two

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import tempfile
 from pathlib import Path
 from typing import Any
 
-from landscape_core.reading import inspect_in_child
+from landscape_core.errors import FileRejected
+from landscape_core.reading import SeveralFiles, inspect_in_child, unpack_in_child
 from landscape_core.reading.report import Kind
+from worker.blobs import BlobStore, canonical_key, digest_key, quarantine_key
 
 CANONICAL_SUFFIXES: dict[Kind, str] = {
     "checkpoint": ".safetensors",
@@ -30,6 +34,56 @@ def inspect(kind: Kind, path: Path, filename: str, out: Path) -> dict[str, Any]:
         What `landscape_core.reading.report` describes, as JSON-able values in the file's order.
 
     Raises:
+        SeveralFiles: It is an archive of checkpoints.
         FileRejected: The file cannot be used; the text says why and what to do.
     """
     return inspect_in_child(kind, path, filename, out)
+
+
+def inspect_upload(kind: Kind, sha: str, filename: str, blobs: BlobStore, temporary: Path) -> dict[str, Any]:
+    """The report on a quarantined file; its canonical form is stored if it is accepted.
+
+    The members of an archive of checkpoints go into quarantine, each to be inspected like any other upload, so that what one
+    of them does to its reader concerns no other.
+
+    Args:
+        kind: What the upload is said to be.
+        sha: SHA-256 of its bytes.
+        filename: Its name where it came from.
+        blobs: Where it lies.
+        temporary: A folder for temporary files.
+
+    Returns:
+        The report; of a file that is refused only its `problem`.
+    """
+    key, canonical = quarantine_key(kind, sha), canonical_key(kind, sha)
+    with tempfile.TemporaryDirectory(dir=temporary) as folder:
+        path, out = blobs.local_path(key), Path(folder) / f"canonical{Path(canonical).suffix}"
+        if path is None:
+            path = Path(folder) / "upload"
+            blobs.fetch(key, path, sha)
+        try:
+            report = dict(inspect(kind, path, filename, out))
+        except SeveralFiles:
+            return _taken_apart(path, filename, Path(folder) / "members", blobs)
+        except FileRejected as error:
+            return {"problem": str(error)}
+        if report.get("problem") is None:
+            with out.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            blobs.put(digest_key(canonical), digest.encode())
+            blobs.move_in(canonical, out)
+    return report
+
+
+def _taken_apart(path: Path, filename: str, folder: Path, blobs: BlobStore) -> dict[str, Any]:
+    """The report on an archive, whose members are in quarantine afterwards."""
+    folder.mkdir()
+    try:
+        report = unpack_in_child(path, filename, folder)
+    except FileRejected as error:
+        return {"problem": str(error)}
+    for place, member in enumerate(report.members):
+        if member.sha256 is not None:
+            blobs.move_in(quarantine_key("checkpoint", member.sha256), folder / f"{place:04d}")
+    return report.model_dump(mode="json")

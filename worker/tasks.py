@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import hashlib
 import json
 import logging
 import secrets
@@ -23,7 +22,7 @@ from redis.exceptions import RedisError
 
 from landscape_core.compute import Losses, with_losses
 from landscape_core.compute.provenance import own_quantities, own_values, own_values_of
-from landscape_core.errors import Cancelled, ComputationFailed, FileRejected, LandscapeError, NotFound, OutOfMemory
+from landscape_core.errors import Cancelled, ComputationFailed, LandscapeError, NotFound, OutOfMemory
 from landscape_core.formats import directions_h5, npz, principal_values, to_bytes
 from landscape_core.results import MEASURED, Surface
 from worker import curvature_schedule
@@ -31,8 +30,6 @@ from worker.blobs import (
     BlobStore,
     DamagedBlob,
     Kind,
-    canonical_key,
-    digest_key,
     job_key,
     preview_key,
     quarantine_key,
@@ -43,7 +40,7 @@ from worker.blobs import (
     unit_key,
 )
 from worker.inputs import Inputs
-from worker.intake import inspect
+from worker.intake import inspect_upload
 from worker.job import Announcement
 from worker.queue import WorkQueue
 from worker.settings import WorkerSettings
@@ -101,7 +98,7 @@ class Tasks:
         self._vitals.patience_s = INTAKE_PATIENCE_S
         key, where = quarantine_key(kind, sha), report_key(kind, sha)
         if self._blobs.exists(key):
-            report = self._inspected(kind, sha, filename)
+            report = inspect_upload(kind, sha, filename, self._blobs, self._temporary)
             text = json.dumps(report, allow_nan=False).encode()
             self._blobs.put(where, text)
             self._blobs.delete(key)
@@ -166,25 +163,6 @@ class Tasks:
 
         evaluator = self._inputs.evaluator(surface, should_stop)
         return {"trajectory": with_losses(trajectory, evaluator, self._inputs.checkpoint, should_stop, kept)}
-
-    def _inspected(self, kind: Kind, sha: str, filename: str) -> dict[str, Any]:
-        """The report on a quarantined file; its canonical form is stored if it is accepted."""
-        key, canonical = quarantine_key(kind, sha), canonical_key(kind, sha)
-        with tempfile.TemporaryDirectory(dir=self._temporary) as folder:
-            path, out = self._blobs.local_path(key), Path(folder) / f"canonical{Path(canonical).suffix}"
-            if path is None:
-                path = Path(folder) / "upload"
-                self._blobs.fetch(key, path, sha)
-            try:
-                report = dict(inspect(kind, path, filename, out))
-            except FileRejected as error:
-                return {"problem": str(error)}
-            if report.get("problem") is None:
-                with out.open("rb") as file:
-                    digest = hashlib.file_digest(file, "sha256").hexdigest()
-                self._blobs.put(digest_key(canonical), digest.encode())
-                self._blobs.move_in(canonical, out)
-        return report
 
     def _store(self, key: str, data: bytes, should_stop: Callable[[], bool]) -> None:
         """Stores a result; a full disk is waited for a while."""

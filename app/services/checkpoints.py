@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import select
 
 from app.database import CheckpointRow, SurfaceRow
 from app.errors import Conflict
 from app.schemas import ArchitectureInfo, CandidateInfo, CheckpointInfo
-from app.services.uploads import Uploads, digest_of
+from app.services.runs import Runs, run_info, run_of
+from app.services.uploads import digest_of
 from landscape_core import catalogue
 from landscape_core.errors import InvalidRequest
 from landscape_core.reading.report import CheckpointReport
@@ -18,14 +20,15 @@ from landscape_core.requests import SurfaceRequest
 from worker.blobs import Kind
 
 
-class Checkpoints(Uploads):
+class Checkpoints(Runs):
     """All about checkpoints."""
 
     def checkpoints(self) -> list[CheckpointInfo]:
         """All checkpoints, newest first."""
         with self.database.reading() as session:
             rows = session.scalars(select(CheckpointRow).order_by(CheckpointRow.created.desc())).all()
-        return [_info(row) for row in rows]
+        known = {row.id: row for row in rows}
+        return [_info(row, known) for row in rows]
 
     def checkpoint(self, checkpoint_id: str) -> CheckpointInfo:
         """One checkpoint.
@@ -33,7 +36,9 @@ class Checkpoints(Uploads):
         Raises:
             NotFound: There is none of this id.
         """
-        return _info(self.upload_row(CheckpointRow, "checkpoint", checkpoint_id))
+        row = self.upload_row(CheckpointRow, "checkpoint", checkpoint_id)
+        with self.database.reading() as session:
+            return _info(row, self._members(session, row))
 
     def checkpoint_names(self, checkpoints: list[str]) -> list[str]:
         """The file names of checkpoints, in order; "" of one that is not here."""
@@ -57,20 +62,23 @@ class Checkpoints(Uploads):
     def delete_checkpoint(self, checkpoint_id: str) -> None:
         """Removes a checkpoint; surfaces that were computed from it stay.
 
+        With a training run that came as an archive go those of its checkpoints that came with it and are in no other.
+
         Raises:
             NotFound: There is none of this id.
             Conflict: Surfaces are being computed from it.
         """
-        self.upload_row(CheckpointRow, "checkpoint", checkpoint_id)
+        row = self.upload_row(CheckpointRow, "checkpoint", checkpoint_id)
         with self.database.reading() as session:
+            doomed = self._with_run(session, row)
             working = SurfaceRow.state.in_(("queued", "running")) & SurfaceRow.job.is_not(None)
-            named = or_(SurfaceRow.checkpoint == checkpoint_id, SurfaceRow.request.contains(checkpoint_id, autoescape=True))
-            query = select(func.count()).where(named, working)
-            count = session.scalar(query) or 0
+            asked = session.scalars(select(SurfaceRow.request).where(working)).all()
+        count = sum(any(one in (request or "") for one in doomed) for request in asked)
         if count:
             what = "1 surface is" if count == 1 else f"{count} surfaces are"
-            raise Conflict(f"{what} being computed from this checkpoint; cancel them first.")
-        self._delete_upload("checkpoint", checkpoint_id)
+            raise Conflict(f"{what} being computed from this {'run' if run_of(row) else 'checkpoint'}; cancel them first.")
+        for one in doomed:
+            self._delete_upload("checkpoint", one)
 
     def architectures(self) -> list[ArchitectureInfo]:
         """All catalogued architectures."""
@@ -95,6 +103,8 @@ class Checkpoints(Uploads):
                 f"was rejected: {row.problem}" if row.state == "rejected" else "is still being inspected; ask again in a moment"
             )
             raise InvalidRequest(f"The checkpoint {row.filename} {reason.rstrip('.')}.", field=field)
+        if run_of(row) is not None:
+            raise InvalidRequest(f"{row.filename} is a run of several checkpoints; name one of its members.", field=field)
         return row, CheckpointReport.model_validate_json(row.report)
 
     def check_companions(self, request: SurfaceRequest) -> None:
@@ -110,12 +120,13 @@ class Checkpoints(Uploads):
             catalogue.check_companion(request.architecture, shapes, report.shapes, f"The checkpoint {row.filename}", field)
 
     def _objection(self, kind: Kind, report: dict[str, Any]) -> str | None:
-        if kind != "checkpoint" or report.get("candidates"):
+        if report.get("kind") != "checkpoint" or report.get("candidates"):
             return super()._objection(kind, report)
         return catalogue.explain_no_match({name: tuple(shape) for name, shape in report.get("shapes", {}).items()})
 
 
-def _info(row: CheckpointRow) -> CheckpointInfo:
+def _info(row: CheckpointRow, known: Mapping[str, CheckpointRow]) -> CheckpointInfo:
+    """What is told of a row; `known` holds the rows of an archive's members."""
     info = CheckpointInfo(
         id=row.id,
         filename=row.filename,
@@ -124,6 +135,9 @@ def _info(row: CheckpointRow) -> CheckpointInfo:
         problem=row.problem,
         created=row.created,
     )
+    run = run_of(row)
+    if run is not None:
+        return run_info(info, run, known)
     if row.report is None:
         return info
     report = CheckpointReport.model_validate_json(row.report)

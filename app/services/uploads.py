@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from app.database import CheckpointRow, DatasetRow, DirectionsRow, UploadColumns
 from app.services.parts import Parts, shown_name
@@ -92,12 +94,17 @@ class Uploads(Parts):
             row = session.get(ROWS[kind], sha)
             if row is None:  # it was deleted while it was being inspected
                 self._delete_inspected(kind, sha)
+                self._forgotten(kind, session, report)
                 return False
             if row.state != "inspecting":
                 return False
             row.problem = report.get("problem") or self._objection(kind, report)
             row.state = "ready" if row.problem is None else "rejected"
             row.report = json.dumps(report) if "kind" in report else None
+            fresh = self._took_in(kind, session, report)
+        with self._redis_may_be_away():
+            for member, filename in fresh:
+                self.queue.enqueue_intake(kind, member, filename)
         return True
 
     def inspecting(self) -> list[tuple[Kind, str, str]]:
@@ -108,6 +115,13 @@ class Uploads(Parts):
                 rows = session.execute(select(table.id, table.filename).where(table.state == "inspecting"))
                 found += [(kind, sha, filename) for sha, filename in rows]
         return found
+
+    def _took_in(self, kind: Kind, session: Session, report: Mapping[str, Any]) -> list[tuple[str, str]]:  # noqa: ARG002
+        """(id, name) of what came with an upload and is inspected next; there is nothing."""
+        return []
+
+    def _forgotten(self, kind: Kind, session: Session, report: Mapping[str, Any]) -> None:
+        """What came with an upload that was deleted meanwhile goes as well; there is nothing."""
 
     def _objection(self, kind: Kind, report: dict[str, Any]) -> str | None:  # noqa: ARG002
         """A reason of ours to reject what could be read; None if there is none."""

@@ -1,6 +1,7 @@
 """Any file from a stranger -> what is in it, in a canonical form. Never `torch.load`, never a class of the file's choosing.
 
     inspect_in_child    THE way in for uploads: a fresh, limited process reads the file, this one checks what came out
+    unpack_in_child     a zip or tar file of several checkpoints (`SeveralFiles`) -> its members, each to be inspected alone
     read_checkpoint     torch zip, legacy and tar files, safetensors -> `CheckpointContents`
     read_canonical      the safetensors that an inspection leaves -> tensors
     checkpoint_report   what a person is told about a checkpoint
@@ -24,12 +25,14 @@ if TYPE_CHECKING:
     from landscape_core.reading.checkpoint import CheckpointContents, read_checkpoint
     from landscape_core.reading.dataset import DatasetContents, read_dataset, write_dataset
     from landscape_core.reading.directions import DirectionsContents, read_directions, write_directions
-    from landscape_core.reading.inspection import inspect_in_child
+    from landscape_core.reading.inspection import inspect_in_child, unpack_in_child
     from landscape_core.reading.limits import Limits
+    from landscape_core.reading.refusals import SeveralFiles
     from landscape_core.reading.report import (
         CheckpointReport,
         DatasetReport,
         DirectionsReport,
+        RunReport,
         SurfaceReport,
         checkpoint_report,
     )
@@ -43,6 +46,8 @@ __all__ = [
     "DirectionsContents",
     "DirectionsReport",
     "Limits",
+    "RunReport",
+    "SeveralFiles",
     "SurfaceReport",
     "checkpoint_report",
     "inspect_in_child",
@@ -51,6 +56,7 @@ __all__ = [
     "read_dataset",
     "read_directions",
     "read_surface",
+    "unpack_in_child",
     "write_canonical",
     "write_dataset",
     "write_directions",
@@ -61,9 +67,10 @@ _HOMES = {
     "checkpoint": ("CheckpointContents", "read_checkpoint"),
     "dataset": ("DatasetContents", "read_dataset", "write_dataset"),
     "directions": ("DirectionsContents", "read_directions", "write_directions"),
-    "inspection": ("inspect_in_child",),
+    "inspection": ("inspect_in_child", "unpack_in_child"),
     "limits": ("Limits",),
-    "report": ("CheckpointReport", "DatasetReport", "DirectionsReport", "SurfaceReport", "checkpoint_report"),
+    "report": ("CheckpointReport", "DatasetReport", "DirectionsReport", "RunReport", "SurfaceReport", "checkpoint_report"),
+    "refusals": ("SeveralFiles",),
     "surface": ("read_surface",),
 }
 

@@ -21,6 +21,7 @@ from landscape_core.reading.legacy_container import open_legacy
 from landscape_core.reading.limits import Limits
 from landscape_core.reading.records import Storage, Tensor
 from landscape_core.reading.refusals import damaged
+from landscape_core.reading.run_archive import refuse_run
 from landscape_core.reading.safetensors_file import Placed, read_header
 from landscape_core.reading.sniff import sniff
 from landscape_core.reading.structure import Chooser, Chosen, Scalar
@@ -76,11 +77,13 @@ def read_checkpoint(path: Path, limits: Limits = Limits()) -> CheckpointContents
         limits: Bounds.
 
     Raises:
+        SeveralFiles: If it is an archive of checkpoints.
         CheckpointRejected: If it is no checkpoint, is damaged, over the limits, or holds tensors of a kind that is not read.
     """
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
+            refuse_run(file, size, limits)
             return _READERS[sniff(file, size)](file, size, limits)
     except BadArchive as error:
         raise damaged(str(error)) from None

@@ -20,7 +20,8 @@ from landscape_core.reading.canonical import write_canonical
 from landscape_core.reading.checkpoint import read_checkpoint
 from landscape_core.reading.dataset import DATASET_LIMITS, read_dataset, write_dataset
 from landscape_core.reading.limits import Limits
-from landscape_core.reading.sandbox import CANONICAL, REPORT, lock_down
+from landscape_core.reading.refusals import SeveralFiles
+from landscape_core.reading.sandbox import CANONICAL, MEMBERS, REPORT, lock_down
 
 if TYPE_CHECKING:
     from landscape_core.formats import Split
@@ -30,7 +31,7 @@ def main(kind: str, path: Path, filename: str, folder: Path, *split: str) -> Non
     """Reads the file and writes what was found.
 
     Args:
-        kind: `checkpoint`, `dataset`, `directions` or `surface`.
+        kind: `checkpoint`, `dataset`, `directions` or `surface`; or `run`, for an archive of checkpoints.
         path: The file.
         filename: Its name where it came from.
         folder: For the results; nobody else's.
@@ -39,6 +40,8 @@ def main(kind: str, path: Path, filename: str, folder: Path, *split: str) -> Non
     lock_down(path.stat().st_size, DATASET_LIMITS.growth if kind == "dataset" else Limits().growth)
     try:
         text = _READERS[kind](path, filename, folder / CANONICAL, *split).model_dump_json()
+    except SeveralFiles as error:
+        text = json.dumps({"problem": str(error), "several": True})
     except FileRejected as error:
         text = json.dumps({"problem": str(error)})
     except MemoryError:
@@ -75,11 +78,20 @@ def _surface(path: Path, _filename: str, out: Path, split: Split | None = None) 
     return reports.surface_report(surface)
 
 
-_READERS: dict[str, Callable[..., reports.Report]] = {
+def _run(path: Path, _filename: str, out: Path) -> reports.RunReport:
+    from landscape_core.reading.unpacking import unpack  # noqa: PLC0415  only where needed
+
+    folder = out.with_name(MEMBERS)
+    folder.mkdir(mode=0o700)
+    return unpack(path, folder)
+
+
+_READERS: dict[str, Callable[..., reports.Report | reports.RunReport]] = {
     "checkpoint": _checkpoint,
     "dataset": _dataset,
     "directions": _directions,
     "surface": _surface,
+    "run": _run,
 }
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ One process per file: what one file leaves behind in memory, no other meets. The
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -16,13 +17,15 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from landscape_core.errors import FileRejected
+from landscape_core.errors import CheckpointRejected, FileRejected
 from landscape_core.reading.recheck import REJECTIONS, REPORTS, agrees, regular_size
-from landscape_core.reading.report import Kind
-from landscape_core.reading.sandbox import CANONICAL, REPORT, cpu_seconds
+from landscape_core.reading.refusals import SeveralFiles
+from landscape_core.reading.report import Kind, RunMember, RunReport
+from landscape_core.reading.sandbox import CANONICAL, MEMBERS, REPORT, cpu_seconds
 from landscape_core.reading.sniff import printable
+from landscape_core.requests import MAX_CHECKPOINTS
 
 _log = logging.getLogger(__name__)
 
@@ -63,6 +66,7 @@ def inspect_in_child(kind: Kind, path: Path, filename: str, out: Path, split: st
         split: Of a surface file that may hold both, `train` or `test`; None takes the first that it holds.
 
     Raises:
+        SeveralFiles: The checkpoint's file is an archive of several, for `unpack_in_child`.
         FileRejected: The file cannot be used; the subclass goes with the kind.
     """
     rejected = REJECTIONS[kind]
@@ -70,21 +74,79 @@ def inspect_in_child(kind: Kind, path: Path, filename: str, out: Path, split: st
         folder = Path(name)
         ended = _run_child(kind, path, filename, folder, [split] if split else [])
         _log.info("Reading a %s took %.2f s, with at most %d bytes in it or here.", kind, ended.seconds, ended.peak_bytes)
-        if ended.returncode != 0:
-            _log.warning("Reading a %s ended with %s: %s", kind, ended.returncode, ended.complaint)
-            raise rejected(_how_it_ended(ended))
+        _refuse_ended(kind, ended, rejected)
         report = _checked_report(kind, folder, rejected)
         (folder / CANONICAL).chmod(0o600)
         (folder / CANONICAL).replace(out)
     return report
 
 
-def _run_child(kind: Kind, path: Path, filename: str, folder: Path, split: list[str]) -> Ended:
+def unpack_in_child(path: Path, filename: str, out: Path) -> RunReport:
+    """The report on an archive of checkpoints; its members lie in `out` afterwards, named 0000, 0001, … by their places in it.
+
+    No member has been read: each is a file from a stranger, to be inspected like any other. None is an archive itself.
+
+    Args:
+        path: The archive. Nobody may change it meanwhile.
+        filename: Its name where it came from; a hint, never a path.
+        out: A folder that is empty. It stays so if the file is refused.
+
+    Raises:
+        CheckpointRejected: It is no archive of checkpoints, or cannot be unpacked.
+    """
+    with tempfile.TemporaryDirectory(prefix=".unpack-", dir=out.parent) as name:
+        folder = Path(name)
+        ended = _run_child("run", path, filename, folder, [])
+        _log.info("Reading a %s took %.2f s, with at most %d bytes in it or here.", "run", ended.seconds, ended.peak_bytes)
+        _refuse_ended("run", ended, CheckpointRejected)
+        report = _checked_run(folder)
+        for place, member in enumerate(report.members):
+            if member.sha256 is not None:
+                (folder / MEMBERS / f"{place:04d}").chmod(0o600)
+                (folder / MEMBERS / f"{place:04d}").replace(out / f"{place:04d}")
+    return report
+
+
+def _checked_run(folder: Path) -> RunReport:
+    """The child's report, if the members are there and hash to what it says."""
+    try:
+        values = _parsed(folder / REPORT)
+        problem = values["problem"]
+        if problem is None:
+            report = RunReport.model_validate(values)
+            found = {place: member for place, member in enumerate(report.members) if member.sha256 is not None}
+            if len(report.members) <= MAX_CHECKPOINTS and all(_is(folder, place, member) for place, member in found.items()):
+                return report
+        reason = "the report is not that of the members"
+    except Exception as error:  # noqa: BLE001  an edge: a file that has taken over the child writes what it likes
+        problem, reason = None, f"{type(error).__name__}: {error}"
+    if isinstance(problem, str):
+        raise CheckpointRejected(problem)
+    _log.warning("The result of unpacking is not well formed: %s", reason)
+    raise CheckpointRejected("Unpacking the file gave a result that contradicts itself, so it was refused.")
+
+
+def _is(folder: Path, place: int, member: RunMember) -> bool:
+    path = folder / MEMBERS / f"{place:04d}"
+    if (folder / MEMBERS).is_symlink() or regular_size(path) != member.size_bytes:
+        return False
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == member.sha256
+
+
+def _refuse_ended(what: str, ended: Ended, rejected: type[FileRejected]) -> None:
+    if ended.returncode != 0:
+        _log.warning("Reading a %s ended with %s: %s", what, ended.returncode, ended.complaint)
+        raise rejected(_how_it_ended(ended))
+
+
+def _run_child(kind: Kind | Literal["run"], path: Path, filename: str, folder: Path, split: list[str]) -> Ended:
     """Runs the child to its end and says how it ended."""
     try:
         size = path.stat().st_size
     except OSError as error:
-        raise REJECTIONS[kind](f"The file cannot be read ({error.strerror or error}).") from None
+        rejected = CheckpointRejected if kind == "run" else REJECTIONS[kind]
+        raise rejected(f"The file cannot be read ({error.strerror or error}).") from None
     arguments = [kind, str(path.resolve()), printable(filename)[:300], str(folder.resolve()), *split]
     begin = time.monotonic()
     with (folder / "stderr").open("w+b") as stderr:
@@ -143,7 +205,7 @@ def _checked_report(kind: Kind, folder: Path, rejected: type[FileRejected]) -> d
     except Exception as error:  # noqa: BLE001  an edge: a file that has taken over the child writes what it likes
         problem, reason = None, f"{type(error).__name__}: {error}"
     if isinstance(problem, str):
-        raise rejected(problem)
+        raise SeveralFiles(problem) if kind == "checkpoint" and values.get("several") is True else rejected(problem)
     _log.warning("The result of reading a %s is not well formed: %s", kind, reason)
     raise rejected("Reading the file gave a result that contradicts itself, so it was refused.")
 

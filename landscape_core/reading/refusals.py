@@ -6,6 +6,10 @@ from landscape_core.errors import CheckpointRejected
 from landscape_core.reading.limits import Limits
 
 
+class SeveralFiles(CheckpointRejected):
+    """The file is an archive of checkpoints: it can be taken apart, and is no checkpoint itself."""
+
+
 def damaged(what: str) -> CheckpointRejected:
     """The refusal of a file that breaks the rules of its own format.
 

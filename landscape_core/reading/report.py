@@ -124,6 +124,40 @@ class SurfaceReport(Message):
     problem: None = None
 
 
+class RunMember(Message):
+    """One file of an archive of checkpoints.
+
+    Attributes:
+        filename: Its name in the archive, with its folders.
+        size_bytes: Unpacked; 0 if it was not unpacked.
+        sha256: Of its bytes, in hexadecimal; null if it is no checkpoint of the run.
+        problem: Then why, in one sentence.
+    """
+
+    filename: str
+    size_bytes: int
+    sha256: str | None = None
+    problem: str | None = None
+
+
+class RunReport(Message):
+    """What an archive of checkpoints holds.
+
+    Attributes:
+        kind: Always `run`.
+        format: `zip`, `tar` or `tar.gz`.
+        members: In the natural order of their names.
+        warnings: What a person should know, one sentence each.
+        problem: Always None.
+    """
+
+    kind: Literal["run"] = "run"
+    format: Literal["zip", "tar", "tar.gz"]
+    members: tuple[RunMember, ...]
+    warnings: tuple[str, ...] = ()
+    problem: None = None
+
+
 Report = CheckpointReport | DatasetReport | DirectionsReport | SurfaceReport
 
 

@@ -12,8 +12,8 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-CANONICAL, REPORT = "canonical", "report.json"
-"""Names of what the child writes into its folder."""
+CANONICAL, REPORT, MEMBERS = "canonical", "report.json", "members"
+"""Names of what the child writes into its folder; `MEMBERS` is a folder, in which it writes 0000, 0001, …"""
 
 _MEMORY = 2 << 30
 _CGROUPS = Path("/sys/fs/cgroup")

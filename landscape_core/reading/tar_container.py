@@ -18,13 +18,13 @@ from landscape_core.reading.rebuild import MAX_DIMENSIONS, construct, natural, n
 from landscape_core.reading.records import Storage, Tensor
 from landscape_core.reading.refusals import damaged
 
-_MEMBERS = ("storages", "tensors", "pickle")
+MEMBERS = ("storages", "tensors", "pickle")
 _MOST_MEMBERS = 100
 _LONGEST_EXTENSION = 4096
 """Bytes of a member's extended header: a name and a few numbers. Python's own reading of longer ones takes quadratic time."""
 
 
-class _Member(tarfile.TarInfo):
+class ShortHeaders(tarfile.TarInfo):
     """A member whose extended headers are short. `tarfile` documents this method for subclasses."""
 
     def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
@@ -52,7 +52,7 @@ def open_tar(file: BufferedIOBase, size: int, limits: Limits) -> Opened:
         CheckpointRejected: If it is another kind of tar file, is damaged or over the limits.
     """
     file.seek(0)
-    archive = tarfile.open(fileobj=file, mode="r:", tarinfo=_Member)  # noqa: SIM115  closing it would do nothing: the file is ours
+    archive = tarfile.open(fileobj=file, mode="r:", tarinfo=ShortHeaders)  # noqa: SIM115  closing it would do nothing: the file is ours
     storages, tensors, pickle = _members(archive, size)
     runs, places = _read_runs(storages, limits)
     known: dict[str, object] = {**runs, **_read_views(storages, runs, limits)}
@@ -76,11 +76,11 @@ def open_tar(file: BufferedIOBase, size: int, limits: Limits) -> Opened:
 
 def _members(archive: tarfile.TarFile, size: int) -> list[BufferedIOBase]:
     found = {member.name: member for member in itertools.islice(archive, _MOST_MEMBERS)}
-    if not set(_MEMBERS) <= found.keys():
+    if not set(MEMBERS) <= found.keys():
         raise CheckpointRejected(
             "The file is a tar archive, but no whole one of torch.save: unpack it and upload the checkpoint that is in it."
         )
-    members = [found[name] for name in _MEMBERS]
+    members = [found[name] for name in MEMBERS]
     if any(not m.isreg() or m.issparse() or not 0 <= m.size <= size for m in members):
         raise damaged("its members are no plain files")
     return [cast("BufferedIOBase", archive.extractfile(member)) for member in members]

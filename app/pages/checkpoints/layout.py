@@ -14,7 +14,7 @@ from app import ids
 from app.address import public_address
 from app.pages import words
 from app.pages.blocks import aria, empty, fact, fact_list, icon, link_button, page, state_badge
-from app.pages.checkpoints import elsewhere
+from app.pages.checkpoints import elsewhere, runs
 from app.pages.uploads import drop_zone, upload_panel
 from app.schemas import CandidateInfo, CheckpointInfo
 
@@ -23,17 +23,18 @@ if TYPE_CHECKING:
     from app.settings import AppSettings
 
 REFRESH_MS = 1000
-SUFFIXES = ".pt,.pt2,.pth,.th,.t7,.ckpt,.tar,.bin,.safetensors"
+SUFFIXES = ".pt,.pt2,.pth,.th,.t7,.ckpt,.tar,.bin,.safetensors,.zip,.tgz,.gz"
 
 
 async def layout(services: Services, settings: AppSettings, query: Mapping[str, str]) -> Component:  # noqa: ARG001
     """The page with the checkpoints as they are now."""
     checkpoints = await asyncio.to_thread(services.checkpoints)
-    hint = f"PyTorch (.pt, .pth, .th, .t7, .ckpt, .tar) or safetensors, up to {words.limit(settings.max_upload_bytes)}"
+    limit = words.limit(settings.max_upload_bytes)
+    hint = f"PyTorch (.pt, .pth, .th, .t7, .ckpt, .tar) or safetensors, or a run of them as one .zip or .tar.gz, up to {limit}"
     return page(
         "Checkpoints",
-        "Drop the file of a trained network. It is read by a reader that never runs code from it, and recognised by the "
-        "names and shapes of its tensors.",
+        "Drop the file of a trained network, or a zip of the checkpoints of its training run. It is read by a reader that "
+        "never runs code from it, and recognised by the names and shapes of its tensors.",
         drop_zone("checkpoint", "Drop checkpoints here", hint, SUFFIXES, multiple=True),
         upload_panel("checkpoint"),
         html.Div(listing(checkpoints, public_address(settings)), id=ids.CHECKPOINTS_LIST),
@@ -50,7 +51,7 @@ def inspecting(checkpoints: Sequence[CheckpointInfo]) -> bool:
 
 
 def listing(checkpoints: Sequence[CheckpointInfo], server: str) -> Component:
-    """All checkpoints, newest first.
+    """All checkpoints, newest first; those of a run on its card alone.
 
     Args:
         checkpoints: All there are.
@@ -63,7 +64,8 @@ def listing(checkpoints: Sequence[CheckpointInfo], server: str) -> Component:
             "ResNets for CIFAR (20 to 110 layers, with and without shortcuts) and multi-layer perceptrons are recognised "
             "by themselves, also inside training checkpoints and Lightning files.",
         )
-    newest = sorted(checkpoints, key=lambda c: c.created, reverse=True)
+    in_runs = {member.id for checkpoint in checkpoints for member in checkpoint.members}
+    newest = sorted((c for c in checkpoints if c.id not in in_runs), key=lambda c: c.created, reverse=True)
     return html.Div([card(checkpoint, server) for checkpoint in newest], className="checkpoints")
 
 
@@ -88,6 +90,8 @@ def card(checkpoint: CheckpointInfo, server: str) -> Component:
         ],
         className="file-head",
     )
+    if checkpoint.members:
+        return dmc.Paper([head, *runs.body(checkpoint), actions(checkpoint)], className="file", withBorder=True, radius="lg")
     body = refused(checkpoint, server) if checkpoint.state == "rejected" else BODIES[checkpoint.state](checkpoint)
     return dmc.Paper([head, *body], className="file", withBorder=True, radius="lg")
 
@@ -177,7 +181,9 @@ def actions(checkpoint: CheckpointInfo) -> Component:
     usable = checkpoint.state == "ready" and checkpoint.candidates
     return dmc.Group(
         [
-            link_button("New surface", f"/new?checkpoint={checkpoint.id}", "mountain") if usable else None,
+            link_button("New surface", f"/new?checkpoint={checkpoint.id}", "mountain")
+            if usable
+            else runs.new_surface(checkpoint),
             dmc.Button(
                 "Delete",
                 id=ids.delete_checkpoint(checkpoint.id),

@@ -29,7 +29,7 @@ LEAD = (
 
 
 async def layout(services: Services, settings: AppSettings, query: Mapping[str, str]) -> Component:
-    """The form, begun from a checkpoint (`?checkpoint=`) or from another surface's question (`?surface=`)."""
+    """The form, begun from a checkpoint (`?checkpoint=`), a training run (`?run=`) or a surface's question (`?surface=`)."""
     known = await asyncio.to_thread(services.checkpoints)
     offered = choices.checkpoints(known)
     if not offered:
@@ -73,6 +73,10 @@ async def begin(services: Services, query: Mapping[str, str], known: Sequence[Ch
         if surface and surface.request and any(c.id == surface.request.checkpoint for c in known):
             return forms.values_of(surface.request)
     usable = [entry["value"] for entry in choices.checkpoints(known)]
+    run = next((c for c in known if c.members and c.id == query.get("run")), None)
+    members = [member.id for member in run.members if member.id in usable] if run else []
+    if members:
+        return {**forms.DEFAULTS, "checkpoint": members[-1], forms.DIRECTIONS: "principal", "plane.trajectory": members}
     wished = query.get("checkpoint")
     return {**forms.DEFAULTS, "checkpoint": wished if wished in usable else usable[0]}
 
