@@ -23,6 +23,7 @@ from landscape_core.requests import (
     HessianDirection,
     Metric,
     Normalisation,
+    Precision,
     Standardisation,
 )
 
@@ -46,6 +47,7 @@ class Asked(AskedPlane):
         preprocessing: None to take the data set's usual one.
         metrics: What else is counted of every cell.
         batch_norm: Which statistics it has at a cell.
+        precision: How its forward pass is rounded.
         grid: None to take that of the half-done surface.
         resume: A half-done surface that is completed.
         curvature: Over how many examples the eigenvalues at every cell are measured; None for none.
@@ -60,6 +62,7 @@ class Asked(AskedPlane):
     loss: str
     metrics: tuple[str, ...]
     batch_norm: BatchNorm
+    precision: Precision
     grid: Grid | None
     resume: Path | None
     curvature: int | None
@@ -92,6 +95,7 @@ class Asked(AskedPlane):
             normalisation=Normalisation(norm=typed["norm"], ignore=typed["ignore"], of=typed["of"]),
             orthogonal=typed["orthogonal"],
             batch_norm=typed["batch_norm"],
+            precision=typed["precision"],
             grid=_grid(typed["grid"], curve=curve, resumed=typed["resume"] is not None),
             resume=typed["resume"],
             curvature=typed["curvature"],
@@ -174,6 +178,10 @@ def _check_together(typed: Mapping[str, Any]) -> None:
     if typed["batch_norm"] == "reestimated" and typed["curvature"] is not None:
         raise InvalidRequest(
             "Eigenvalues are those with fixed statistics, so leave out either --batch-norm or --curvature.", field="curvature"
+        )
+    if typed["precision"] != "float32" and typed["curvature"] is not None:
+        raise InvalidRequest(
+            "Eigenvalues are measured in float32, so leave out either --precision or --curvature.", field="precision"
         )
     if typed["in_order"] and typed["seed"] is not None:
         raise InvalidRequest("--in-order takes no permutation, so leave out either --seed or --in-order.", field="data.seed")

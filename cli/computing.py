@@ -23,7 +23,7 @@ from cli.own_code import OwnCode
 from cli.runs import with_run_unpacked
 from cli.stopping import stopped_by_sigterm
 from landscape_core.errors import InvalidRequest
-from landscape_core.requests import BatchNorm, Loss, Norm
+from landscape_core.requests import BatchNorm, Loss, Norm, Precision
 
 if TYPE_CHECKING:
     from click._termui_impl import ProgressBar
@@ -111,6 +111,13 @@ class WithManyFiles(click.Command):
     default="fixed",
     show_default=True,
     help="Its statistics at each cell.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(get_args(Precision)),
+    default="float32",
+    show_default=True,
+    help="Of the network's forward pass; in another than float32 five cells are held against it.",
 )
 @click.option("--grid", metavar="GRID", help="As in -1:1:51x-1:1:51, or -1:1:51 with --curve; these are the defaults.")
 @click.option(

@@ -76,6 +76,7 @@ class Material(CheckpointFiles):
             plane=self.plane(asked),
             grid=self._grid(asked),
             batch_norm=asked.batch_norm,
+            precision=asked.precision,
             curvature=None if asked.curvature is None else CurvatureSpec(examples=asked.curvature),
         )
 

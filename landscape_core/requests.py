@@ -51,6 +51,7 @@ __all__ = [
     "Normalisation",
     "Option",
     "PlaneSpec",
+    "Precision",
     "PrincipalDirection",
     "RandomDirection",
     "Seed",
@@ -72,6 +73,7 @@ Finite = Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6), AfterVali
 Option = str | int | Annotated[float, Field(allow_inf_nan=False)] | bool
 BatchNorm = Literal["fixed", "reestimated"]
 Metric = Literal["top5", "class_accuracy"]
+Precision = Literal["float32", "tf32", "bfloat16"]
 Loss = Literal["cross_entropy", "mse_softmax", "mse", "multi_margin", "nll"]
 
 NATS = frozenset({"cross_entropy", "nll"})
@@ -195,6 +197,8 @@ class SurfaceRequest(Message):
     `batch_norm` says which running statistics the network has at a cell: `fixed` those of the checkpoint (or moved with
     it, by `plane.normalisation.of`), as in Li et al. 2018; `reestimated` those of the moved network itself over the first
     `BATCH_NORM_EXAMPLES` of the request's examples (`compute.batch_norm`).
+    `precision` says how the network's forward pass is rounded (`compute.precision`); else than in float32 some cells are held
+    against float32, for the provenance.
     `metrics` are counted beside loss and accuracy: `top5`, `class_accuracy`; in whatever order they are given, they are sorted.
     """
 
@@ -206,6 +210,7 @@ class SurfaceRequest(Message):
     grid: Grid
     budget: Literal["exact"] = "exact"
     batch_norm: BatchNorm = Field(default="fixed", exclude_if=lambda how: how == "fixed")
+    precision: Precision = Field(default="float32", exclude_if=lambda precision: precision == "float32")
     curvature: CurvatureSpec | None = Field(default=None, exclude_if=lambda spec: spec is None)
     metrics: Annotated[tuple[Metric, ...], AfterValidator(lambda given: tuple(sorted(set(given))))] = Field(
         default=(), exclude_if=lambda metrics: not metrics
@@ -225,6 +230,12 @@ class SurfaceRequest(Message):
             raise ValueError(
                 "re-estimated statistics take the place of moved ones; choose normalisation.of weights, or batch_norm fixed"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _eigenvalues_in_float32(self) -> SurfaceRequest:
+        if self.precision != "float32" and self.curvature is not None:
+            raise ValueError("eigenvalues are measured in float32; choose precision float32, or leave out curvature")
         return self
 
     @property

@@ -15,7 +15,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from landscape_core.catalogue import check_data, check_request
 from landscape_core.compute.architectures import load
 from landscape_core.compute.batch_sizes import first_batch, sequences
 from landscape_core.compute.datasets import Batches, Examples
@@ -24,10 +23,18 @@ from landscape_core.compute.directions import DirectionArrays, directions_for, m
 from landscape_core.compute.losses import classified_rightly, float64_sums, per_example
 from landscape_core.compute.metrics import counts_of
 from landscape_core.compute.moved_network import MovedNetwork
+from landscape_core.compute.precision import (
+    CHECK_EXAMPLES,
+    checked_cells,
+    computing_in,
+    in_float32,
+    precision_check,
+)
+from landscape_core.compute.premises import check_asked, check_outputs
 from landscape_core.compute.provenance import about_directions, made_with
-from landscape_core.errors import Cancelled, InvalidRequest, OutOfMemory
+from landscape_core.errors import Cancelled, OutOfMemory
 from landscape_core.estimate import chunk_bounds
-from landscape_core.requests import Grid, SurfaceRequest
+from landscape_core.requests import Grid, Precision, SurfaceRequest
 from landscape_core.results import Tally
 
 _Counts = dict[str, Int[Tensor, "*_cells"]]
@@ -65,7 +72,7 @@ class Evaluator:
         own: nn.Module | None = None,
         about: Mapping[str, Any] | None = None,
     ) -> None:
-        _check(request, tensors, examples, own)
+        check_asked(request, tensors, examples, own, device)
         compute_exactly(threads)
         self.request, self._facts, self._device = request, examples.facts, torch.device(device)
         module, ours = load(request.architecture, tensors) if own is None else own, own is None
@@ -85,6 +92,7 @@ class Evaluator:
                 f"The memory of {device} does not suffice for the network and {self._wanted(examples):,} examples of "
                 f"{examples.facts.shape}; ask for fewer examples."
             ) from error
+        self._network.precision = request.precision
         if own is not None:
             self._check_outputs()
         self._alphas, self._betas = _coordinates(request.grid)
@@ -180,22 +188,37 @@ class Evaluator:
         @torch.inference_mode()
         def measured(start: int, stop: int) -> tuple[Tensor, Tensor, _Counts]:
             x, labels = self._batches.take(start, stop)
-            outputs = module(x)
+            with computing_in(self.request.precision, self._device):
+                outputs = in_float32(module(x))
             return self._loss(outputs, labels), classified_rightly(outputs, labels), {}
 
         return self._over_all(measured, should_stop)
 
     def provenance(self) -> dict[str, Any]:
-        """How this evaluator measures: versions, device, data, directions. JSON-able."""
+        """How this evaluator measures: versions, device, data, directions; how far it is from float32. JSON-able."""
         return {
             **made_with(self._device),
             "batch": self._batch,
             "dataset": self._facts.title,
             "data_sha256": self._batches.sha256(),
             **({"batch_norm_examples": count} if (count := self._network.statistics_examples) else {}),
+            **({} if self.request.precision == "float32" else {"precision_check": self._precision_check()}),
             **self._about,
             "directions": about_directions(self._x, self._y, self._moving) | self._about.get("directions", {}),
         }
+
+    def _precision_check(self) -> dict[str, Any]:
+        examples = min(self.examples, CHECK_EXAMPLES)
+
+        def loss(cell: tuple[int, int], precision: Precision) -> float:
+            self._network.precision = precision
+            chunks = chunk_bounds(examples)
+            return sum(float(self.tally([cell], start, stop).loss_sum[0]) for start, stop in chunks) / examples
+
+        try:
+            return precision_check(checked_cells(self.request.grid), examples, loss, self.request.precision)
+        finally:
+            self._network.precision = self.request.precision
 
     def _wanted(self, examples: Examples) -> int:
         return len(examples.y) if self.request.data.examples is None else self.request.data.examples
@@ -254,15 +277,8 @@ class Evaluator:
     def _check_outputs(self) -> None:
         """Passes when the network gives one row of classes for each example, or for each token of it."""
         x, labels = self._batches.take(0, min(2, self.examples))
-        outputs, least = self._network.module(x), self._facts.classes
-        found = tuple(outputs.shape) if isinstance(outputs, Tensor) else f"something of type {type(outputs).__name__}"
-        if not isinstance(outputs, Tensor) or outputs.shape[:-1] != labels.shape or outputs.shape[-1] < least:
-            rows = ", ".join(str(length) for length in labels.shape)
-            raise InvalidRequest(
-                f"{self.request.architecture.name} should give outputs of shape ({rows}, {least} or more) for inputs "
-                f"of shape {tuple(x.shape)}, but gave {found}.",
-                field="architecture",
-            )
+        outputs = self._network.module(x)
+        check_outputs(self.request.architecture.name, outputs, x, labels, self._facts.classes)
         if self._facts.holds_tokens:
             self._batch = sequences(self._facts.shape[0], outputs.shape[-1])
 
@@ -279,11 +295,3 @@ class Evaluator:
 def _coordinates(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     """Of the columns and of the rows; a curve has the row 0."""
     return grid.x.coordinates, np.zeros(1) if grid.y is None else grid.y.coordinates
-
-
-def _check(request: SurfaceRequest, tensors: Mapping[str, np.ndarray], examples: Examples, own: nn.Module | None) -> None:
-    """Passes when the request can be computed, as far as can be told before anything is."""
-    if own is None:
-        check_request(request, {name: tuple(array.shape) for name, array in tensors.items()}, examples.facts)
-    else:
-        check_data(request, examples.facts)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -16,8 +17,9 @@ from landscape_core.compute.first_layer import FirstLayer, undecided
 from landscape_core.compute.folding import Folding
 from landscape_core.compute.fusing import fused
 from landscape_core.compute.planes import Plane
+from landscape_core.compute.precision import computing_in, in_float32
 from landscape_core.errors import OutOfMemory
-from landscape_core.requests import BATCH_NORM_EXAMPLES, SurfaceRequest
+from landscape_core.requests import BATCH_NORM_EXAMPLES, Precision, SurfaceRequest
 
 
 class MovedNetwork:
@@ -45,6 +47,8 @@ class MovedNetwork:
         ours: bool,
     ) -> None:
         self._batches, self._device = batches, device
+        self.precision: Precision = "float32"
+        """How what is computed from the next place on is rounded."""
         self._first = self._first_layer(module, [x] if y is None else [x, y]) if ours else None
         fixed = () if self._first is None else self._first.names
         self._plane = Plane(module, x, y, request.plane.normalisation, device if ours else None, fixed)
@@ -97,12 +101,16 @@ class MovedNetwork:
         """
         module = self._plane.module
         if self._first is None or not isinstance(module, Perceptron):
-            made: Tensor = self.running(x)
-            return made
-        outputs = module.after_first(self._first.at(*self._place, start, stop))
-        if undecided(outputs):
+            return self._rounded(self.running, x)
+        outputs = self._rounded(module.after_first, self._first.at(*self._place, start, stop))
+        if self.precision == "float32" and undecided(outputs):
             outputs = module.after_first(self._first.directly(*self._place, start, stop))
         return outputs
+
+    def _rounded(self, function: Callable[[Tensor], Any], x: Tensor) -> Tensor:
+        with computing_in(self.precision, self._device):
+            made: Tensor = in_float32(function(x))
+        return made
 
     def forget(self) -> None:
         """Drops what can be made again, to free its memory."""
@@ -114,7 +122,7 @@ class MovedNetwork:
         if self._folding is not None:
             self._folding.refold()
         if self._fusion is not None:
-            self._fusion.repack()
+            self._fusion.repack(torch.bfloat16 if self.precision == "bfloat16" else torch.float32)
 
     def _first_layer(self, module: nn.Module, directions: Sequence[list[Tensor]]) -> FirstLayer | None:
         if isinstance(module, Perceptron) and FirstLayer.fits(module, len(directions), len(self._batches)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
 import numpy as np
@@ -15,13 +15,14 @@ from landscape_core.compute.devices import is_out_of_memory
 from landscape_core.compute.losses import classified_rightly, float64_sums
 from landscape_core.compute.metrics import counts_of
 from landscape_core.compute.own_batch_norm import OwnReestimation
-from landscape_core.compute.own_batches import OwnBatch, outputs_for
+from landscape_core.compute.own_batches import OwnBatch
 from landscape_core.compute.own_network import OwnNetwork
 from landscape_core.compute.planes import Plane
+from landscape_core.compute.precision import checked_cells, precision_check
 from landscape_core.compute.provenance import own_quantities, own_values
 from landscape_core.errors import InvalidRequest, OutOfMemory
 from landscape_core.estimate import surface_over
-from landscape_core.requests import Grid, Metric
+from landscape_core.requests import Grid, Metric, Precision
 from landscape_core.results import Tally
 
 AGREEMENT = 1e-5
@@ -166,6 +167,22 @@ class Measure:
                 tensor.data.copy_(state[name])
         return self._sums()
 
+    def precision_check(self, grid: Grid, examples: int) -> dict[str, Any]:
+        """How far some cells are from what float32 gives there, over all examples; nothing in float32. JSON-able."""
+        network = self._network
+        if network.precision == "float32":
+            return {}
+
+        def loss(cell: tuple[int, int], precision: Precision) -> float:
+            self._network = replace(network, precision=precision)
+            return self.cell(grid, cell).loss
+
+        try:
+            found = precision_check(checked_cells(grid), examples, loss, network.precision)
+        finally:
+            self._network = network
+        return {"precision": network.precision, "precision_check": found}
+
     def _sums(self) -> Sums:
         each, means, weights, right, counted = [], [], [], [], []
         for batch in self._network.batches:
@@ -196,7 +213,7 @@ class Measure:
     @torch.inference_mode()
     def _evaluated(self, batch: OwnBatch) -> tuple[Tensor, Tensor | None, dict[str, Tensor]]:
         """The loss of each example, or a scalar; whether each was classified rightly, if that can be known; what is counted."""
-        outputs = outputs_for(self._network.module, batch.inputs)
+        outputs = self._network.outputs(batch)
         loss = checked_loss(self._network.loss_fn(outputs, batch.targets), batch.examples)
         correct = classified_rightly(outputs, batch.targets) if _are_classes(outputs, batch.targets) else None
         counts = {}

@@ -25,9 +25,10 @@ from landscape_core.compute.own_network import OwnNetwork
 from landscape_core.compute.own_planes import AskedPlane, OwnPlane, asked_plane
 from landscape_core.compute.own_runs import own_run, resumed
 from landscape_core.compute.planes import Plane
+from landscape_core.compute.precision import check_precision
 from landscape_core.compute.provenance import about_model, made_with
 from landscape_core.refinement import refined_grids
-from landscape_core.requests import BatchNorm, Grid, Metric, PlaneSpec
+from landscape_core.requests import BatchNorm, Grid, Metric, PlaneSpec, Precision
 from landscape_core.results import Surface
 from landscape_core.resuming import HalfDone
 
@@ -46,6 +47,7 @@ def landscape(
     plane: PlaneSpec | Mapping[str, Any] | Sequence[Any] | None = None,
     grid: Grid | Mapping[str, Any] | str | None = None,
     batch_norm: BatchNorm = "fixed",
+    precision: Precision = "float32",
     metrics: Sequence[str] = (),
     curvature: int | None = None,
     device: str | torch.device | None = None,
@@ -85,6 +87,8 @@ def landscape(
             [-1, 1].
         batch_norm: `fixed`, or `reestimated`: at every cell batch norm gets the statistics of the moved network over the first
             512 examples, in one batch (`compute.batch_norm`); the inputs of the batches must then be of one shape.
+        precision: `float32`, `tf32` (CUDA) or `bfloat16`, how the forward pass is rounded (`compute.precision`). Centre and
+            corners are then held against float32, over all examples: `provenance["precision_check"]`.
         metrics: What is counted beside loss and accuracy at every cell, in percent: `top5`, and `class_accuracy` of each class
             (`quantities["class_accuracy_0"]` …). Outputs are then (n, classes) and targets (n,).
         curvature: Over how many examples, from the first, the Hessian is of which every cell gets the largest and the smallest
@@ -130,11 +134,13 @@ def landscape(
     where = None if device is None else torch.device(choose_device(str(device)))
     with borrowed(module, where, evaluating=eval_mode) as reset_buffers:
         home = next(module.parameters()).device
-        network = OwnNetwork(module, loss_fn, OwnBatches(batches, home), reset_buffers)
+        check_precision(precision, home, curvature)
+        network = OwnNetwork(module, loss_fn, OwnBatches(batches, home), reset_buffers, precision)
         made = made_plane(asked, network)
         measure = _measure(network, made, batch_norm, counted)
         provenance = {**about_model(module, loss_fn), **made.provenance(), "started": began.isoformat(timespec="seconds")}
         provenance |= made_with(home) | measure.own_values(twice=check_deterministic) | measure.provenance()
+        provenance |= measure.precision_check(made.grid, provenance["examples"])
         cells, told = _cells(network, made, measure, half, provenance, curvature)
         told |= {} if asked.run is None else {"trajectory": own_run(asked.run, module, made, measure)}
         with _shown(push, made.grid, _told(progress), on_stage) as (tell, show):

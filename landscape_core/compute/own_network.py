@@ -8,7 +8,9 @@ from typing import Any
 
 from torch import nn
 
-from landscape_core.compute.own_batches import OwnBatches
+from landscape_core.compute.own_batches import OwnBatch, OwnBatches, outputs_for
+from landscape_core.compute.precision import computing_in, in_float32
+from landscape_core.requests import Precision
 
 
 @dataclass(frozen=True)
@@ -20,9 +22,19 @@ class OwnNetwork:
         loss_fn: Gives a loss, or that of each example, from outputs and targets.
         batches: All examples.
         reset: Gives every buffer of the network the value that it had.
+        precision: How its forward pass is rounded.
     """
 
     module: nn.Module
     loss_fn: Callable[[Any, Any], Any]
     batches: OwnBatches
     reset: Callable[[], None]
+    precision: Precision = "float32"
+
+    def outputs(self, batch: OwnBatch) -> Any:
+        """What the network gives for a batch, rounded so; bfloat16 is widened again."""
+        if self.precision == "float32":
+            return outputs_for(self.module, batch.inputs)
+        with computing_in(self.precision, next(self.module.parameters()).device):
+            outputs = outputs_for(self.module, batch.inputs)
+        return in_float32(outputs)

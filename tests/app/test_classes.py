@@ -56,3 +56,11 @@ def test_the_network_s_own_metrics_are_among_the_facts():
 @pytest.mark.parametrize("made", [3, [1], {"0": "<b>"}, {"x": 5.0}, {"0": None}, None])
 def test_what_is_no_table_of_classes_is_not_shown(made):
     assert "Own accuracy," not in shown(own_class_accuracy=made)
+
+
+def test_the_difference_from_float32_is_among_the_facts():
+    check = {"cells": [[0, 0], [1, 1]], "examples": 512, "largest_relative_difference": 0.0012345}
+    assert "0.12 % at most (2 cells, 512 examples)" in shown(precision_check=check)
+    assert "not finite in one of the two" in shown(precision_check={**check, "largest_relative_difference": None})
+    for made in (3, {}, {**check, "cells": 5}, {**check, "largest_relative_difference": "<b>"}, None):
+        assert "Difference from float32" not in shown(precision_check=made)

@@ -55,6 +55,7 @@ CHANGES = [
     ("plane.trajectory", ["3" * 64, "4" * 64], "Training run: none / 2 checkpoints"),
     ("plane.orthogonal", True, "Angle between δ and η: as it is / a right angle"),
     ("batch_norm", "reestimated", "Batch norm's statistics: the checkpoint's / re-estimated"),
+    ("precision", "bfloat16", "Precision: float32 / bfloat16"),
     ("metrics", ["top5", "class_accuracy"], "Also counted: none / class accuracy, top5"),
     ("curvature", {"examples": 64}, "Examples of the eigenvalues: none / 64"),
     ("grid.x", {"start": -1, "stop": 1, "points": 21}, "α: −1 … 1 in 9 points / −1 … 1 in 21 points"),

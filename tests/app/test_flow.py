@@ -180,6 +180,7 @@ def test_files_that_cannot_be_used_are_refused_in_a_sentence(working_site, mlp_b
         ({"data": {"dataset": "fashion-mnist-sample", "preprocessing": "cifar10"}}, "data.preprocessing", "channel"),
         ({"budget": "fast"}, "budget", '"exact"'),
         ({"curvature": {"examples": 0}}, "curvature.examples", "1"),
+        ({"precision": "half"}, "precision", 'one of "float32", "tf32", "bfloat16"'),
     ],
 )  # fmt: skip
 def test_questions_that_cannot_be_asked_are_refused_with_their_field(working_site, mlp_bytes, request_for, change, field, word):

@@ -361,7 +361,7 @@ def test_both_splits_are_measured_on_one_plane(tmp_path, digits):
     assert not list(tmp_path.glob("more*"))
 
 
-def test_batch_norm_is_re_estimated_on_a_plane_at_right_angles(tmp_path):
+def test_batch_norm_is_re_estimated_on_a_plane_at_right_angles_in_bfloat16(tmp_path):
     random = np.random.default_rng(2)
     shapes = {"conv.weight": (4, 1, 3, 3), "conv.bias": (4,), "fc.weight": (10, 4 * 13 * 13), "fc.bias": (10,)}
     tensors = {name: random.normal(0, 0.2, shape).astype(np.float32) for name, shape in shapes.items()}
@@ -370,10 +370,12 @@ def test_batch_norm_is_re_estimated_on_a_plane_at_right_angles(tmp_path):
     out, words = tmp_path / "a.npz", ("--dataset", "fashion-mnist-sample", "--examples", 60, "--grid", "-1:1:3x-1:1:3")
     run = lossatlas(
         *("compute", tmp_path / "net.safetensors", *words, "--norm", "weight", "--orthogonal"),
-        *("--batch-norm", "reestimated", "--out", out),
+        *("--batch-norm", "reestimated", "--precision", "bfloat16", "--out", out),
     )
     assert run.returncode == 0, run.stderr
     surface = formats.load(out)
+    assert (surface.request.precision, surface.provenance["precision_check"]["examples"]) == ("bfloat16", 60)
+    assert 0 < surface.provenance["precision_check"]["largest_relative_difference"] < 0.1
     assert (surface.request.plane.orthogonal, surface.request.batch_norm) == (True, "reestimated")
     assert surface.provenance["batch_norm_examples"] == 60
     assert abs(surface.provenance["directions"]["cosine"]) < 1e-7

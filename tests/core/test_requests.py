@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from landscape_core.compute import choose_device
 from landscape_core.errors import InvalidRequest
-from landscape_core.requests import ArchitectureSpec, Axis
+from landscape_core.requests import ArchitectureSpec, Axis, SurfaceRequest
 
 
 @pytest.mark.parametrize(("start", "stop", "points"), [(1, 1.0000000000000002, 3), (1e6 - 1e-8, 1e6, 501)])
@@ -46,3 +46,18 @@ def test_minus_zero_is_zero() -> None:
 def test_a_device_that_cannot_compute_is_refused(name: str) -> None:
     with pytest.raises(InvalidRequest, match=f"no device '{name}'"):
         choose_device(name)
+
+
+def test_precision_is_part_of_the_question_unless_it_is_float32():
+    asked = {
+        "checkpoint": "0" * 64,
+        "architecture": {"name": "mlp"},
+        "data": {"dataset": "mnist"},
+        "plane": {"x": {"kind": "random", "seed": 1}},
+        "grid": {"x": {"start": -1, "stop": 1, "points": 3}},
+    }
+    usual, rounded = (SurfaceRequest.model_validate({**asked, "precision": how}) for how in ("float32", "bfloat16"))
+    assert usual.digest == SurfaceRequest.model_validate(asked).digest != rounded.digest
+    assert "precision" not in usual.canonical_json()
+    with pytest.raises(ValidationError, match="eigenvalues are measured in float32"):
+        SurfaceRequest.model_validate({**asked, "precision": "tf32", "curvature": {}})

@@ -102,6 +102,7 @@ NAMES = {
     "plane.trajectory": "Training run",
     "plane.orthogonal": "Angle between δ and η",
     "batch_norm": "Batch norm's statistics",
+    "precision": "Precision",
     "metrics": "Also counted",
     "curvature.examples": "Examples of the eigenvalues",
     "grid.x": "α",
@@ -127,6 +128,8 @@ def _said(path: str, info: SurfaceInfo, value: Any, titles: Mapping[str, str]) -
     request = info.request
     if path in UNSAID:
         return UNSAID[path][0 if value is None else 1]
+    if path == "precision":
+        return "float32" if value is None else str(value)
     if value is None and path != "data.seed":
         return "none"
     sayings: dict[str, Callable[[SurfaceRequest], str]] = {

@@ -48,7 +48,7 @@ DIRECTIONS = {
     "y_unaligned_distance": "Distance before matching, η",
     "y_aligned_distance": "Distance after matching, η",
 }
-ELSEWHERE = {"about", "request", "trajectory", "dataset", "directions", "own_class_accuracy"}
+ELSEWHERE = {"precision_check", "about", "request", "trajectory", "dataset", "directions", "own_class_accuracy"}
 
 
 def side(surface: SurfaceInfo, titles: Mapping[str, str]) -> Component:
@@ -90,6 +90,7 @@ def question(surface: SurfaceInfo, titles: Mapping[str, str]) -> Component:
         fact("Directions", words.directions(request.plane)),
         fact("Normalisation", words.normalisation(request.plane)),
         fact("Batch norm", statistics) if (statistics := words.batch_norm(request)) else None,
+        fact("Precision", request.precision) if request.precision != "float32" else None,
         fact("α", words.axis(request.grid.x)),
         fact("β", words.axis(y)) if y else None,
     )
@@ -115,6 +116,7 @@ def provenance(surface: SurfaceInfo) -> Component:
     drawn = surface.provenance.get("directions")
     lengths = drawn if isinstance(drawn, dict) else {}
     rows += [fact(title, words.number(lengths[n])) for n, title in DIRECTIONS.items() if isinstance(lengths.get(n), float)]
+    rows += rounding(surface.provenance.get("precision_check"))
     rows += shares(surface.provenance.get("trajectory"))
     rows += own_classes(surface)
     own = [
@@ -136,6 +138,17 @@ def shares(trajectory: Any) -> list[Component]:
         for letter, share in zip("δη", known, strict=False)
         if isinstance(share, float)
     ]
+
+
+def rounding(check: Any) -> list[Component]:
+    """How far some cells are from float32, as far as it is in order: an imported file may say anything."""
+    found = check if isinstance(check, dict) else {}
+    cells, examples, largest = (found.get(name) for name in ("cells", "examples", "largest_relative_difference"))
+    if not isinstance(cells, list) or not isinstance(examples, int) or not isinstance(largest, int | float | None):
+        return []
+    said = "not finite in one of the two" if largest is None else f"{100 * largest:.2g} % at most"
+    over = f"{words.counted(len(cells), 'cell')}, {words.counted(examples, 'example')}"
+    return [fact("Difference from float32", f"{said} ({over})")]
 
 
 def own_classes(surface: SurfaceInfo) -> list[Component]:
