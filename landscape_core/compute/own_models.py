@@ -21,11 +21,11 @@ from landscape_core.compute.own_batches import OwnBatches
 from landscape_core.compute.own_cells import COARSE_POINTS, OwnCells, OwnCurvature, check_curvature
 from landscape_core.compute.own_directions import made_plane
 from landscape_core.compute.own_measure import Measure, check_counted, check_loss
-from landscape_core.compute.own_network import OwnNetwork
+from landscape_core.compute.own_network import OwnNetwork, device_of
 from landscape_core.compute.own_planes import AskedPlane, OwnPlane, asked_plane
 from landscape_core.compute.own_runs import own_run, resumed
 from landscape_core.compute.planes import Plane
-from landscape_core.compute.precision import check_precision
+from landscape_core.compute.precision import check_eigenvalues
 from landscape_core.compute.provenance import about_model, made_with
 from landscape_core.refinement import refined_grids
 from landscape_core.requests import BatchNorm, Grid, Metric, PlaneSpec, Precision
@@ -130,17 +130,14 @@ def landscape(
     module = _borrowable(model, loss_fn)
     half = None if resume is None else HalfDone(replace(resume, request=None))
     asked = asked_plane(plane, half.grid if half and grid is None else grid, module, checkpoints)
-    counted = _counted(asked, batch_norm, metrics, curvature, eval_mode=eval_mode)
+    counted = _counted(asked, batch_norm, precision, metrics, curvature, eval_mode=eval_mode)
     where = None if device is None else torch.device(choose_device(str(device)))
     with borrowed(module, where, evaluating=eval_mode) as reset_buffers:
-        home = next(module.parameters()).device
-        check_precision(precision, home, curvature)
-        network = OwnNetwork(module, loss_fn, OwnBatches(batches, home), reset_buffers, precision)
+        network = OwnNetwork(module, loss_fn, OwnBatches(batches, device_of(module)), reset_buffers, precision)
         made = made_plane(asked, network)
         measure = _measure(network, made, batch_norm, counted)
         provenance = {**about_model(module, loss_fn), **made.provenance(), "started": began.isoformat(timespec="seconds")}
-        provenance |= made_with(home) | measure.own_values(twice=check_deterministic) | measure.provenance()
-        provenance |= measure.precision_check(made.grid, provenance["examples"])
+        provenance |= made_with(network.device) | measure.own_values(twice=check_deterministic) | measure.provenance()
         cells, told = _cells(network, made, measure, half, provenance, curvature)
         told |= {} if asked.run is None else {"trajectory": own_run(asked.run, module, made, measure)}
         with _shown(push, made.grid, _told(progress), on_stage) as (tell, show):
@@ -159,11 +156,18 @@ def _borrowable(model: nn.Module, loss_fn: Callable[[Any, Any], Any]) -> nn.Modu
 
 
 def _counted(
-    asked: AskedPlane, batch_norm: BatchNorm, metrics: Sequence[str], curvature: int | None, *, eval_mode: bool
+    asked: AskedPlane,
+    batch_norm: BatchNorm,
+    precision: Precision,
+    metrics: Sequence[str],
+    curvature: int | None,
+    *,
+    eval_mode: bool,
 ) -> tuple[Metric, ...]:
     """The metrics that are asked for, once it is known that they, eigenvalues and batch norm can be had."""
     check_batch_norm(batch_norm, asked, eval_mode=eval_mode)
     check_curvature(curvature, batch_norm=batch_norm)
+    check_eigenvalues(precision, curvature)
     return check_counted(metrics)
 
 
@@ -181,9 +185,10 @@ def _cells(
     provenance: Mapping[str, Any],
     curvature: int | None,
 ) -> tuple[OwnCells, dict[str, Any]]:
-    """The cells, and what the provenance says of those that are taken over."""
+    """The cells, and what the provenance says of those that are taken over, and of those that are held against float32."""
     bent = None if curvature is None else OwnCurvature(network, made.normalisation, curvature, measure, made.grid)
     kept, told = resumed(half, made.grid, measure, provenance)
+    told |= measure.precision_check(made.grid, provenance["examples"])
     return OwnCells(measure, made.grid, half, kept, bent), told
 
 

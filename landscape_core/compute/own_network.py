@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
 from landscape_core.compute.own_batches import OwnBatch, OwnBatches, outputs_for
-from landscape_core.compute.precision import computing_in, in_float32
+from landscape_core.compute.precision import check_precision, computing_in, in_float32
 from landscape_core.requests import Precision
 
 
@@ -23,6 +24,9 @@ class OwnNetwork:
         batches: All examples.
         reset: Gives every buffer of the network the value that it had.
         precision: How its forward pass is rounded.
+
+    Raises:
+        InvalidRequest: Its device does not have the precision.
     """
 
     module: nn.Module
@@ -31,10 +35,23 @@ class OwnNetwork:
     reset: Callable[[], None]
     precision: Precision = "float32"
 
+    def __post_init__(self) -> None:
+        check_precision(self.precision, self.device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is."""
+        return device_of(self.module)
+
     def outputs(self, batch: OwnBatch) -> Any:
         """What the network gives for a batch, rounded so; bfloat16 is widened again."""
         if self.precision == "float32":
             return outputs_for(self.module, batch.inputs)
-        with computing_in(self.precision, next(self.module.parameters()).device):
+        with computing_in(self.precision, self.device):
             outputs = outputs_for(self.module, batch.inputs)
         return in_float32(outputs)
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Where a network's parameters are."""
+    return next(module.parameters()).device

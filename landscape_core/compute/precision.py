@@ -28,21 +28,16 @@ CHECK_EXAMPLES = 512
 TF32_CAPABILITY = (8, 0)
 
 
-def check_precision(precision: Precision | str, device: torch.device, curvature: object = None) -> None:
+def check_precision(precision: Precision | str, device: torch.device) -> None:
     """Passes when a device has a precision.
 
     Args:
         precision: What is asked for.
         device: Where the network is evaluated.
-        curvature: Anything but None where eigenvalues are asked for too.
 
     Raises:
         InvalidRequest: It has not, or there is no such precision.
     """
-    if precision != "float32" and curvature is not None:
-        raise InvalidRequest(
-            "Eigenvalues are measured in float32; choose precision float32, or leave out curvature.", field="precision"
-        )
     if precision == "tf32":
         if device.type != "cuda":
             problem = f"TF32 is of CUDA devices, but the network is evaluated on {device}"
@@ -60,6 +55,22 @@ def check_precision(precision: Precision | str, device: torch.device, curvature:
     else:
         problem = f"precision should be float32, tf32 or bfloat16, but {precision!r} came"
     raise InvalidRequest(f"{problem}; choose precision float32.", field="precision")
+
+
+def check_eigenvalues(precision: Precision, curvature: int | None) -> None:
+    """Passes unless eigenvalues are asked for in another precision than float32.
+
+    Args:
+        precision: Of the surface.
+        curvature: Over how many examples eigenvalues are measured; None for none.
+
+    Raises:
+        InvalidRequest: They are.
+    """
+    if precision != "float32" and curvature is not None:
+        raise InvalidRequest(
+            "Eigenvalues are measured in float32; choose precision float32, or leave out curvature.", field="precision"
+        )
 
 
 @contextmanager
