@@ -54,11 +54,23 @@ def summary(surface: Surface, out: Path, *, of_split: bool) -> str:
         f"the checkpoint's own loss {own:.6g}{perplexity}" if own is not None else "the checkpoint's own loss not finite",
         f"min {finite.min():.6g}, max {finite.max():.6g}" if finite.size else "no finite loss",
         *([f"{surface.not_finite} not finite"] if surface.not_finite else []),
+        *_estimated(surface),
         *_resumed(surface),
         *_barriers(surface),
         f"{surface.provenance.get('seconds', 0):.1f} s",
     ]
     return f"Wrote {out}: {', '.join(parts)}."
+
+
+def _estimated(surface: Surface) -> list[str]:
+    """How much of a fast surface is estimated, how well, and what it cost."""
+    about = surface.provenance.get("fast")
+    if about is None:
+        return []
+    error = about["estimated_rmse"]["share_of_range"]
+    sure = "" if error is None else f" to {100 * error:.2g} % of the range"
+    holes = [f"{about['undecided_cells']:,} undecided beside cells that are not finite"] if about["undecided_cells"] else []
+    return [f"{surface.estimated:,} estimated{sure} at {100 * about['cost_share']:.3g} % of the cost", *holes]
 
 
 def _resumed(surface: Surface) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
+from cli.asked_budget import check_budget, tolerance_typed
 from cli.asked_plane import AskedPlane
 from cli.library_networks import LIBRARIES, LibraryNetwork
 from cli.model_folders import holds_checkpoint, told_architecture
@@ -19,6 +20,7 @@ from landscape_core.errors import InvalidRequest, NotFound
 from landscape_core.requests import (
     ArchitectureSpec,
     BatchNorm,
+    Budget,
     Grid,
     HessianDirection,
     Metric,
@@ -51,6 +53,8 @@ class Asked(AskedPlane):
         grid: None to take that of the half-done surface.
         resume: A half-done surface that is completed.
         curvature: Over how many examples the eigenvalues at every cell are measured; None for none.
+        budget: Whether all is measured, or only what an estimate takes.
+        tolerance: Of the estimate: root mean square error as a share of the range.
         out: Where the answer goes; None for nowhere.
     """
 
@@ -66,6 +70,8 @@ class Asked(AskedPlane):
     grid: Grid | None
     resume: Path | None
     curvature: int | None
+    budget: Budget
+    tolerance: float
     out: Path | None
 
     @classmethod
@@ -99,6 +105,8 @@ class Asked(AskedPlane):
             grid=_grid(typed["grid"], curve=curve, resumed=typed["resume"] is not None),
             resume=typed["resume"],
             curvature=typed["curvature"],
+            budget=typed["budget"],
+            tolerance=tolerance_typed(typed["tolerance"]),
             out=typed["out"],
         )
         asked.check_run()
@@ -179,6 +187,7 @@ def _check_together(typed: Mapping[str, Any]) -> None:
         raise InvalidRequest(
             "Eigenvalues are those with fixed statistics, so leave out either --batch-norm or --curvature.", field="curvature"
         )
+    check_budget(typed)
     if typed["precision"] != "float32" and typed["curvature"] is not None:
         raise InvalidRequest(
             "Eigenvalues are measured in float32, so leave out either --precision or --curvature.", field="precision"

@@ -22,7 +22,6 @@ from cli.model_folders import checkpoint_file
 from cli.own_code import OwnCode
 from cli.runs import with_run_unpacked
 from cli.stopping import stopped_by_sigterm
-from landscape_core.errors import InvalidRequest
 from landscape_core.requests import BatchNorm, Loss, Norm, Precision
 
 if TYPE_CHECKING:
@@ -34,12 +33,6 @@ if TYPE_CHECKING:
 
 
 DIRECTION_HELP = "First direction: random:SEED, towards:CHECKPOINT, principal:NUMBER, hessian:NUMBER or file:DIRECTIONS.h5."
-
-
-def _only_exact(_context: click.Context, _option: click.Parameter, value: str) -> str:
-    if value != "exact":
-        raise InvalidRequest(f"--budget takes exact, every example at every cell; {value!r} is not available.", field="budget")
-    return value
 
 
 class WithManyFiles(click.Command):
@@ -132,7 +125,19 @@ class WithManyFiles(click.Command):
     metavar="N",
     help="Also the Hessian's extreme eigenvalues at every cell, over the first N examples: as long as 200 evaluations of them.",
 )
-@click.option("--budget", default="exact", callback=_only_exact, hidden=True, expose_value=False)
+@click.option(
+    "--budget",
+    type=click.Choice(["exact", "fast"]),
+    default="exact",
+    show_default=True,
+    help="Every example at every cell, or as few as an estimate takes, with its error.",
+)
+@click.option(
+    "--tolerance",
+    type=float,
+    metavar="SHARE",
+    help="Of --budget fast: root mean square error over the range.  [default: 0.005]",
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

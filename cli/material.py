@@ -77,6 +77,8 @@ class Material(CheckpointFiles):
             grid=self._grid(asked),
             batch_norm=asked.batch_norm,
             precision=asked.precision,
+            budget=asked.budget,
+            tolerance=asked.tolerance,
             curvature=None if asked.curvature is None else CurvatureSpec(examples=asked.curvature),
         )
 

@@ -2,6 +2,7 @@
 
     top5                                percent of the examples whose label is among the five largest outputs
     class_accuracy_0 … _99              percent of the examples of that class that were classified rightly
+    estimation_error                    how far a loss of the fast budget is expected to be off
     max_eig, min_eig                    largest and smallest eigenvalue of the Hessian of the mean loss
     perplexity, negative_curvature      derived from the others, never stored
 
@@ -69,6 +70,10 @@ _FIXED = {
     "top5": Quantity(
         "top5", "Top-5 accuracy", "%", "Percent of the examples whose label has fewer than five outputs larger than its own.",
         "larger", "top-5 accuracy (%)",
+    ),
+    "estimation_error": Quantity(
+        "estimation_error", "Estimation error", "", "How far an estimated loss may be from the mean over all examples.",
+        "smaller", "estimation error",
     ),
     "max_eig": Quantity(
         "max_eig", "Largest eigenvalue", "", "Largest eigenvalue of the Hessian of the mean loss, per squared unit length.",

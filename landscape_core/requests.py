@@ -30,13 +30,17 @@ from landscape_core.plane import (
 __all__ = [
     "BATCH_NORM_EXAMPLES",
     "CURVATURE_PASSES",
+    "LEAST_TOLERANCE",
     "MAX_CHECKPOINTS",
     "MAX_EIGENVECTORS",
     "MAX_POINTS",
+    "MOST_TOLERANCE",
     "NATS",
+    "TOLERANCE",
     "ArchitectureSpec",
     "Axis",
     "BatchNorm",
+    "Budget",
     "CurvatureSpec",
     "DataSlice",
     "DirectionSpec",
@@ -64,6 +68,12 @@ __all__ = [
 MAX_POINTS = 501
 """Most points on one axis: 501² cells are a quarter of a million evaluations of the network."""
 
+TOLERANCE = 0.005
+"""Root mean square error of a `fast` surface, as a share of the losses' range, if nothing else is asked for."""
+
+LEAST_TOLERANCE, MOST_TOLERANCE = 1e-4, 0.2
+"""What may be asked for."""
+
 BATCH_NORM_EXAMPLES = 512
 """Most examples that batch norm's statistics are re-estimated over: one batch, which has to fit into memory."""
 
@@ -71,6 +81,7 @@ Finite = Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6), AfterVali
 """A number of moderate size; -0.0 becomes 0.0, so that one question has one digest."""
 
 Option = str | int | Annotated[float, Field(allow_inf_nan=False)] | bool
+Budget = Literal["exact", "fast"]
 BatchNorm = Literal["fixed", "reestimated"]
 Metric = Literal["top5", "class_accuracy"]
 Precision = Literal["float32", "tf32", "bfloat16"]
@@ -199,6 +210,8 @@ class SurfaceRequest(Message):
     `BATCH_NORM_EXAMPLES` of the request's examples (`compute.batch_norm`).
     `precision` says how the network's forward pass is rounded (`compute.precision`); else than in float32 some cells are held
     against float32, for the provenance.
+    `budget` `exact` measures every example at every cell, `fast` as few as an estimate takes whose root mean square error is to
+    be at most `tolerance`, a share of the losses' range (`landscape_core.fast_budget`).
     `metrics` are counted beside loss and accuracy: `top5`, `class_accuracy`; in whatever order they are given, they are sorted.
     """
 
@@ -208,7 +221,10 @@ class SurfaceRequest(Message):
     loss: Loss = "cross_entropy"
     plane: PlaneSpec
     grid: Grid
-    budget: Literal["exact"] = "exact"
+    budget: Budget = "exact"
+    tolerance: Annotated[float, Field(ge=LEAST_TOLERANCE, le=MOST_TOLERANCE, allow_inf_nan=False)] = Field(
+        default=TOLERANCE, exclude_if=lambda share: share == TOLERANCE
+    )
     batch_norm: BatchNorm = Field(default="fixed", exclude_if=lambda how: how == "fixed")
     precision: Precision = Field(default="float32", exclude_if=lambda precision: precision == "float32")
     curvature: CurvatureSpec | None = Field(default=None, exclude_if=lambda spec: spec is None)
@@ -236,6 +252,14 @@ class SurfaceRequest(Message):
     def _eigenvalues_in_float32(self) -> SurfaceRequest:
         if self.precision != "float32" and self.curvature is not None:
             raise ValueError("eigenvalues are measured in float32; choose precision float32, or leave out curvature")
+        return self
+
+    @model_validator(mode="after")
+    def _budget_of_losses(self) -> SurfaceRequest:
+        if self.budget == "exact" and self.tolerance != TOLERANCE:
+            raise ValueError("an exact surface has no tolerance; choose budget fast, or leave out tolerance")
+        if self.budget == "fast" and self.curvature is not None:
+            raise ValueError("the fast budget estimates losses, not eigenvalues; choose budget exact, or leave out curvature")
         return self
 
     @property

@@ -28,6 +28,9 @@ TOKENS = "tokens_per_example"
 """Where the provenance of a language model's surface says how many tokens each sequence has."""
 
 
+ESTIMATION_ERROR = "estimation_error"
+"""The quantity that holds each cell's estimated error, of surfaces of the `fast` budget."""
+
 PARTS = ("examples", "loss_sum", "loss_sq", "correct")
 """What every tally has of each cell."""
 
@@ -112,8 +115,9 @@ class Surface:
         loss: (ny, nx) mean loss; NaN where not computed or not finite.
         state: (ny, nx) NOT_COMPUTED, MEASURED, NOT_FINITE or ESTIMATED.
         accuracy: (ny, nx) percent; NaN where not computed.
-        examples: (ny, nx) how many examples each mean is over.
-        stderr: (ny, nx) standard error of `loss`, s/√n; NaN for fewer than two examples.
+        examples: (ny, nx) how many examples each mean is over; of an estimated cell, how many it has seen itself.
+        stderr: (ny, nx) standard error of `loss`, s/√n, NaN for fewer than two examples; of an estimated cell √(s²/N + e²)
+            with all N examples and the estimation error e (`landscape_core.fast_surface`).
         request: The question; None for an imported file that does not carry one, and for a model of one's own in Python.
         provenance: How it was made: versions, device, hashes, times. JSON-able.
         quantities: What else is known of the cells, by the names in `landscape_core.quantities`: (ny, nx) each, NaN where
@@ -140,6 +144,11 @@ class Surface:
     def not_finite(self) -> int:
         """How many cells were measured and gave a loss that is not finite."""
         return int((self.state == NOT_FINITE).sum())
+
+    @property
+    def estimated(self) -> int:
+        """How many cells are estimated (`fast` budget)."""
+        return int((self.state == ESTIMATED).sum())
 
     @property
     def has_perplexity(self) -> bool:

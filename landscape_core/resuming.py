@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from landscape_core.errors import InvalidRequest
 from landscape_core.quantities import ordered
-from landscape_core.requests import Axis, Grid, SurfaceRequest
-from landscape_core.results import MEASURED, NOT_COMPUTED, Surface
+from landscape_core.requests import TOLERANCE, Axis, Grid, SurfaceRequest
+from landscape_core.results import ESTIMATION_ERROR, MEASURED, NOT_COMPUTED, NOT_FINITE, Surface
 
 SAMPLED_CELLS = 5
 """So many of its cells are measured again where a file does not say by itself to which question they are the answer."""
@@ -81,6 +81,8 @@ class HalfDone:
             InvalidRequest: It does; the first field that differs is named.
         """
         stored = self.surface.request
+        if stored is not None and stored.budget == "fast" and request.budget == "exact":
+            stored = stored.model_copy(update={"budget": "exact", "tolerance": TOLERANCE})  # it goes on from what was measured
         if stored is None or stored.digest == request.digest:
             return
         field, was, wanted = _first_difference(stored.model_dump(mode="json"), request.model_dump(mode="json"))
@@ -91,7 +93,7 @@ class HalfDone:
         )
 
     def kept(self, examples: int) -> Bool[np.ndarray, "rows nx"]:
-        """Which cells are taken over: those that are there, and not over fewer examples than are asked for.
+        """Which cells are taken over: those that were measured, and not over fewer examples than are asked for.
 
         How many examples a cell of the original's files has seen is not known (0); it is taken for whole.
 
@@ -99,7 +101,7 @@ class HalfDone:
             examples: How many are asked for at every cell.
         """
         seen = self.surface.examples
-        return (self.surface.state != NOT_COMPUTED) & ((seen == 0) | (seen >= examples))
+        return np.isin(self.surface.state, (MEASURED, NOT_FINITE)) & ((seen == 0) | (seen >= examples))
 
     def sample(self, kept: Bool[np.ndarray, "rows nx"]) -> list[tuple[int, int]]:
         """(row, column) of the cells that are to be measured again before anything is believed; none if its request is known.
@@ -155,7 +157,7 @@ class HalfDone:
             part: Index of the part, as from `numpy.ix_`; all if not given.
         """
         arrays = {name: np.where(kept[part], getattr(self.surface, name)[part], getattr(rest, name)) for name in _ARRAYS}
-        own = {name: table[part] for name, table in self.surface.quantities.items()}
+        own = {name: table[part] for name, table in self.surface.quantities.items() if name != ESTIMATION_ERROR}
         unknown = np.full(rest.loss.shape, np.nan)
         quantities = {
             name: np.where(kept[part], own.get(name, unknown), rest.quantities.get(name, unknown))

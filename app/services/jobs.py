@@ -62,6 +62,7 @@ class Jobs(Checkpoints, Datasets):
             InvalidRequest: It is not computable.
         """
         _check_curvature(request)
+        _check_budget(request)
         row, report = self.checkpoint_report(request.checkpoint)
         architecture = request.architecture
         if architecture.name == INFER:
@@ -100,6 +101,16 @@ class Jobs(Checkpoints, Datasets):
             except ValidationError:
                 self.blobs.put(job_key(job.surface), text)
         return job
+
+
+def _check_budget(request: SurfaceRequest) -> None:
+    """Passes when all is to be measured."""
+    if request.budget != "exact":
+        raise InvalidRequest(
+            'A server takes the budget "exact"; estimate the surface on your machine with lossatlas compute --budget fast '
+            "--out surface.npz, then send it with lossatlas push surface.npz.",
+            field="budget",
+        )
 
 
 def _check_curvature(request: SurfaceRequest) -> None:

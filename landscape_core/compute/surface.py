@@ -17,9 +17,11 @@ from landscape_core.compute.datasets import Examples
 from landscape_core.compute.derivation import CheckpointReader, derive
 from landscape_core.compute.directions import DirectionArrays
 from landscape_core.compute.evaluation import Evaluator
+from landscape_core.compute.fast import FastMeasurement
 from landscape_core.compute.plane_curvature import PlaneCurvature
 from landscape_core.compute.provenance import own_values_of
 from landscape_core.compute.run_losses import with_losses
+from landscape_core.errors import InvalidRequest
 from landscape_core.estimate import chunk_bounds, surface_from_tally
 from landscape_core.requests import CURVATURE_PASSES, SurfaceRequest
 from landscape_core.results import Surface, Tally
@@ -39,7 +41,7 @@ def compute_surface(
     checkpoints: CheckpointReader | None = None,
     resume: HalfDone | None = None,
 ) -> Surface:
-    """The surface that a request asks for, on all its examples at every cell.
+    """The surface that a request asks for: all its examples at every cell, or with the budget `fast` as many as it takes.
 
     Tallies are made chunk by chunk (`estimate.chunk_bounds`) and added in that order, as workers do, so that the values do
     not depend on who computes.
@@ -60,7 +62,7 @@ def compute_surface(
 
     Raises:
         InvalidRequest: The request does not go with the checkpoint, the data set, another checkpoint that it names, or the
-            half-done surface.
+            half-done surface, or the budget is `fast` and there is a half-done surface.
         DirectionsRejected: The direction file does not belong to the network.
         OutOfMemory: The device's memory does not suffice.
         Cancelled: `should_stop` said so.
@@ -74,7 +76,7 @@ def compute_surface(
     kept = _kept(resume, request, evaluator.examples)
     checked = [] if resume is None else _checked(resume, kept, evaluator, should_stop)
     tallied = _tallied_share(request, evaluator.examples)
-    grid = _tally(evaluator, ~kept, _share_of(progress, 0.0, tallied), should_stop)
+    surface_with = _measured(evaluator, ~kept, _share_of(progress, 0.0, tallied), should_stop)
     centre = evaluator.own_loss(should_stop)
     measure = None if request.curvature is None else _curvature(request, tensors, examples, evaluator, device, should_stop, own)
     quantities = {} if measure is None else _eigenvalues(measure, resume, kept, _share_of(progress, tallied, 1.0))
@@ -87,7 +89,7 @@ def compute_surface(
     if "trajectory" in about:
         provenance["trajectory"] = with_losses(about["trajectory"], evaluator, checkpoints, should_stop)
     provenance["seconds"] = round(time.monotonic() - started, 3)
-    surface = surface_from_tally(request, grid, provenance, evaluator.decisions)
+    surface = surface_with(provenance)
     if resume is not None:
         surface = resume.completed(surface, kept, checked)
     return replace(surface, quantities=surface.quantities | quantities)
@@ -126,6 +128,8 @@ def _kept(resume: HalfDone | None, request: SurfaceRequest, examples: int) -> Bo
     """Which cells are there already."""
     if resume is None:
         return np.zeros(request.grid.shape, bool)
+    if request.budget == "fast":
+        raise InvalidRequest("A half-done surface is completed by measuring; choose budget exact.", field="budget")
     resume.check_grid(request.grid)
     resume.check_request(request)
     return resume.kept(examples)
@@ -142,6 +146,22 @@ def _checked(
             total += evaluator.tally([cell], start, stop, should_stop)
         found.append(resume.check_measured(cell, float(total.loss_sum[0] / total.examples[0])))
     return found
+
+
+def _measured(
+    evaluator: Evaluator,
+    wanted: Bool[np.ndarray, "rows nx"],
+    progress: Callable[[float], None] | None,
+    should_stop: Callable[[], bool] | None,
+) -> Callable[[dict[str, Any]], Surface]:
+    """What makes a surface of a provenance, once the wanted cells, or as many as the budget takes, are measured."""
+    request = evaluator.request
+    if request.budget == "fast":
+        fast = FastMeasurement(request, evaluator)
+        fast.measure(progress, should_stop)
+        return fast.surface
+    grid = _tally(evaluator, wanted, progress, should_stop)
+    return lambda provenance: surface_from_tally(request, grid, provenance, evaluator.decisions)
 
 
 def _tally(

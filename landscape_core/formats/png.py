@@ -112,6 +112,8 @@ def _subtitle(surface: Surface) -> str:
     ny, nx = surface.loss.shape
     parts = [] if surface.request is None else [_directions(surface.request)]
     parts.append(f"{nx} points" if surface.is_curve else f"{nx} × {ny} points")
+    if surface.estimated:
+        parts.append(f"{surface.estimated:,} estimated")
     unfinished = int((surface.state == NOT_COMPUTED).sum())
     if unfinished:
         parts.append(f"{unfinished:,} not computed")

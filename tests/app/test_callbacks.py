@@ -20,7 +20,7 @@ from app.pages_server import Pages, attach
 from app.schemas import View
 from landscape_core.requests import SurfaceRequest
 
-NOT_CHOSEN = {"budget", "curvature", "precision"}
+NOT_CHOSEN = {"budget", "tolerance", "curvature", "precision"}
 """Fields of a request without a control: there is one budget so far, and servers refuse to measure eigenvalues."""
 
 

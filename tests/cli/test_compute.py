@@ -95,6 +95,21 @@ def test_metrics_are_counted_on_request(tmp_path, digits):
         assert (refused.returncode, sentence in refused.stderr) == (2, True)
 
 
+def test_a_fast_surface_says_how_sure_it_is(tmp_path, digits):
+    checkpoint = save_mlp(tmp_path / "net.safetensors", widths=(30, 12, 4))
+    words = ("compute", checkpoint, "--dataset", digits, "--grid", "-1:1:13x-1:1:13")
+    run = lossatlas(*words, "--budget", "fast", "--tolerance", 0.02, "--out", tmp_path / "fast.npz")
+    assert run.returncode == 0, run.stderr
+    found = formats.load(tmp_path / "fast.npz")
+    about = found.provenance["fast"]
+    assert (found.request.budget, found.request.tolerance) == ("fast", 0.02)
+    assert f", {found.estimated} estimated to " in run.stdout
+    assert f" % of the range at {100 * about['cost_share']:.3g} % of the cost, " in run.stdout
+    run = lossatlas(*words, "--resume", tmp_path / "fast.npz", "--out", tmp_path / "exact.npz")
+    assert f"{about['measured_cells']} cells kept from fast.npz" in run.stdout
+    assert (formats.load(tmp_path / "exact.npz").state == MEASURED).all()
+
+
 def test_the_centre_of_a_curve_is_what_numpy_says(tmp_path, digits):
     checkpoint = save_mlp(tmp_path / "net.safetensors", widths=(30, 12, 8, 4))
     out = tmp_path / "curve.json"
