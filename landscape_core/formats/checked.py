@@ -68,7 +68,7 @@ def checked_axis(name: str, values: np.ndarray) -> np.ndarray:
     axis = values.astype(np.float64)
     if not np.isfinite(axis).all():
         raise SurfaceRejected(f"{name} should be finite, but holds NaN or infinite coordinates.")
-    if axis.size > 1 and not (np.diff(axis) > 0).all():
+    if not (axis[1:] > axis[:-1]).all():
         raise SurfaceRejected(f"{name} should ascend, but they do not; write the file with ascending coordinates.")
     return axis
 

@@ -5,6 +5,7 @@ import io
 import json
 import stat
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -26,6 +27,12 @@ def test_what_was_written_is_read_to_the_last_bit(form, surface):
     data = form.dump(surface)
     assert same(form.load(data), surface)
     assert form.dump(form.load(data)) == data
+
+
+@pytest.mark.parametrize("form", [npz, h5, json_form], ids=["npz", "h5", "json"])
+def test_coordinates_as_far_apart_as_numbers_go_are_read(form):
+    wide = replace(bowl(2, None), request=None, x=np.array([-1e308, np.finfo(np.float64).max]))
+    assert same(form.load(form.dump(wide)), wide)
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".h5", ".json"])
