@@ -1,17 +1,19 @@
 # make up     everything on this machine: environment, installation, start; then prints one address
-# make test   all tests        make test ARGS="tests/core -q"
+# make test   all tests, in two processes        make test ARGS="tests/core -q" JOBS=0
 # make lint   style, types, import rules
 # make clean  removes what the above made (never the data folder)
 #
 # ARGS      further arguments: make up ARGS="--port 9000 --workers 2"
 # TORCH     another torch than constraints.txt pins, when installing: make up TORCH=2.14.1
 # PIP_ARGS  further arguments of pip install, such as an index of torch builds
+# JOBS      processes that test, one thread each; 0 is one process with all threads
 # PYTHON    the Python (3.11 or newer) that .venv is made with
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 TORCH ?= $(shell sed -n 's/^torch==//p' constraints.txt)
 ARGS ?=
+JOBS ?= 2
 PIP_ARGS ?=
 
 BIN := .venv/bin
@@ -25,7 +27,7 @@ up: .venv/.installed
 	@exec $(BIN)/lossatlas up $(ARGS)
 
 test: .venv/.installed-dev
-	@exec $(BIN)/python -m pytest $(ARGS)
+	@exec $(if $(filter-out 0,$(JOBS)),env OMP_NUM_THREADS=1) $(BIN)/python -m pytest $(if $(filter-out 0,$(JOBS)),-n $(JOBS) --dist loadfile) $(ARGS)
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .

