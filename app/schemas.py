@@ -35,10 +35,7 @@ class CandidateInfo(Message):
 
 
 class MemberInfo(Message):
-    """One file of a training run that came as an archive. `id` is that of its checkpoint, null if it is none of the run.
-
-    `network` is the first of its candidates, as `text` has it.
-    """
+    """One file of an archive of checkpoints. `id` is null if it is none of the run; `network` is as a candidate's `text`."""
 
     id: str | None
     filename: str
@@ -102,12 +99,13 @@ class Ticket(Message):
 
 
 class UploadResult(Message):
-    """What became of a resumable upload. `problem` says why a file was refused."""
+    """What became of a resumable upload. `test_half` is the id of the test surface, where a surface file held both splits."""
 
     kind: Literal["checkpoint", "dataset", "directions", "surface"]
     id: str
     state: FileState | SurfaceState
     problem: str | None = None
+    test_half: str | None = None
 
 
 class FileInfo(Message):

@@ -73,6 +73,11 @@ def surface_key(surface: str) -> str:
     return f"surfaces/{_sha256(surface)}/surface.npz"
 
 
+def test_half(sha: str) -> str:
+    """The id of the test surface in a surface file that holds both splits; the train surface has the file's own."""
+    return hashlib.sha256(f"{_sha256(sha)} test".encode()).hexdigest()
+
+
 def canonical_key(kind: Kind, sha: str) -> str:
     """Where the canonical form of an uploaded file of this kind lies."""
     functions = {"checkpoint": checkpoint_key, "dataset": dataset_key, "directions": directions_key, "surface": surface_key}

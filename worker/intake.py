@@ -10,7 +10,7 @@ from typing import Any
 from landscape_core.errors import FileRejected
 from landscape_core.reading import SeveralFiles, inspect_in_child, unpack_in_child
 from landscape_core.reading.report import Kind
-from worker.blobs import BlobStore, canonical_key, digest_key, quarantine_key
+from worker.blobs import BlobStore, canonical_key, digest_key, quarantine_key, surface_key, test_half
 
 CANONICAL_SUFFIXES: dict[Kind, str] = {
     "checkpoint": ".safetensors",
@@ -44,7 +44,7 @@ def inspect_upload(kind: Kind, sha: str, filename: str, blobs: BlobStore, tempor
     """The report on a quarantined file; its canonical form is stored if it is accepted.
 
     The members of an archive of checkpoints go into quarantine, each to be inspected like any other upload, so that what one
-    of them does to its reader concerns no other.
+    of them does to its reader concerns no other. Of a surface file that holds both splits the test surface is stored too.
 
     Args:
         kind: What the upload is said to be.
@@ -64,16 +64,25 @@ def inspect_upload(kind: Kind, sha: str, filename: str, blobs: BlobStore, tempor
             blobs.fetch(key, path, sha)
         try:
             report = dict(inspect(kind, path, filename, out))
+            if kind == "surface" and len(report["splits"]) == 2:
+                half = Path(folder) / "test.npz"
+                inspect_in_child(kind, path, filename, half, split="test")
+                _keep(surface_key(test_half(sha)), half, blobs)
+                report["test_half"] = test_half(sha)
         except SeveralFiles:
             return _taken_apart(path, filename, Path(folder) / "members", blobs)
         except FileRejected as error:
             return {"problem": str(error)}
         if report.get("problem") is None:
-            with out.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            blobs.put(digest_key(canonical), digest.encode())
-            blobs.move_in(canonical, out)
+            _keep(canonical, out, blobs)
     return report
+
+
+def _keep(key: str, out: Path, blobs: BlobStore) -> None:
+    with out.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    blobs.put(digest_key(key), digest.encode())
+    blobs.move_in(key, out)
 
 
 def _taken_apart(path: Path, filename: str, folder: Path, blobs: BlobStore) -> dict[str, Any]:

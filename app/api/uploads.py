@@ -20,9 +20,10 @@ from tuspyserver import create_tus_router
 from app.api.partial_files import PartialFiles
 from app.api.receiving import check_room, limit_of
 from app.errors import BadRequest
-from app.schemas import UploadResult
+from app.schemas import SurfaceInfo, UploadResult
 from app.security import API
 from app.services import Services
+from app.services.imports import halves
 from app.settings import PARTIAL, AppSettings
 from landscape_core.errors import InvalidRequest, LandscapeError, NotFound
 from worker.blobs import Kind
@@ -135,7 +136,11 @@ class ResumableUploads:
         }[kind]
         info = add(self._files.path(uid), filename)
         return UploadResult(
-            kind=kind, id=info.id, state="inspecting" if info.state == "queued" else info.state, problem=info.problem
+            kind=kind,
+            id=info.id,
+            state="inspecting" if info.state == "queued" else info.state,
+            problem=info.problem,
+            test_half=halves(info).get("test") if isinstance(info, SurfaceInfo) else None,
         )
 
 

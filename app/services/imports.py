@@ -6,25 +6,30 @@ import json
 import shutil
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path, PurePath
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from app.database import LiveRow, SurfaceRow, now
 from app.schemas import SurfaceInfo
 from app.services.parts import shown_name
 from app.services.surfaces import Surfaces
 from app.services.uploads import digest_of, report_from
-from landscape_core.errors import NotFound, SurfaceRejected
+from landscape_core.errors import InvalidRequest, NotFound, SurfaceRejected
 from landscape_core.formats import npz
 from landscape_core.results import Surface
-from worker.blobs import preview_key, quarantine_key, report_key, surface_directions_key, surface_key, surface_prefix
+from worker.blobs import preview_key, quarantine_key, report_key, surface_directions_key, surface_key, surface_prefix, test_half
 
 GALLERY = Path(__file__).parents[1] / "gallery"
 """One folder per surface: surface.npz, about.json, preview.png, and the checkpoint it was computed from."""
+
+SPLITS = ("train", "test")
+"""What a surface file of the original's form may hold, in the order in which their surfaces are told."""
 
 WAIT_S = 10.0
 """How long the answer to an import waits for the inspection."""
@@ -35,6 +40,8 @@ class Imports(Surfaces):
 
     def import_surface(self, path: Path, filename: str, sha256: str | None = None, wait_s: float = WAIT_S) -> SurfaceInfo:
         """A surface file becomes a surface; the same bytes give the same one.
+
+        One of the original's form with both splits becomes two, and the train surface is told; `provenance.splits` names both.
 
         Args:
             path: The file, which is gone afterwards.
@@ -70,30 +77,33 @@ class Imports(Surfaces):
             sha: The file.
             problem: Why it could not be inspected at all; None reads the report.
         """
+        ids = [sha]
         if problem is None:
             try:
-                problem = report_from(self.blobs.get(report_key("surface", sha))).get("problem")
+                report = report_from(self.blobs.get(report_key("surface", sha)))
             except NotFound:
                 return False
-        surface = None
+            problem = report.get("problem")
+            ids += [test_half(sha)] if report.get("test_half") else []
+        surfaces: list[Surface] = []
         if problem is None:
             try:
-                surface = npz.load(self.blobs.get(surface_key(sha)))
+                surfaces = [npz.load(self.blobs.get(surface_key(each))) for each in ids]
             except (NotFound, SurfaceRejected) as error:
                 problem = f"What was read of the file is damaged ({error}); import it again."
         with self.database.writing() as session:
             row = session.get(SurfaceRow, sha)
             if row is None and session.scalar(select(LiveRow.surface).where(LiveRow.pending == sha)) is None:
-                self.blobs.delete_prefix(surface_prefix(sha))  # it was deleted meanwhile
+                for each in ids:
+                    self.blobs.delete_prefix(surface_prefix(each))  # it was deleted meanwhile
             if row is None or row.origin != "imported" or row.state != "queued":
                 return False
-            if surface is None:
+            if not surfaces:
                 row.state, row.problem, row.finishing = "failed", problem, "failed"
-            else:
-                _describe(row, surface, surface.provenance)
-        if surface is not None:
+            _describe_all(session, row, ids, surfaces)
+        for each in ids if surfaces else ():
             with self._redis_may_be_away():
-                self.queue.enqueue_finish(sha)
+                self.queue.enqueue_finish(each)
         return True
 
     def importing(self) -> list[str]:
@@ -157,6 +167,36 @@ class Imports(Surfaces):
             copy = Path(folder) / "checkpoint"
             shutil.copyfile(file, copy)
             self.add_checkpoint(copy, filename)
+
+
+def halves(surface: SurfaceInfo) -> dict[str, str]:
+    """The ids of the train and the test surface that came in one file with this one; none if it came alone.
+
+    What stands in the provenance may come from the file, so it is held against how these ids are made.
+
+    Args:
+        surface: Any.
+    """
+    found = surface.provenance.get("splits") if surface.origin == "imported" else None
+    if not isinstance(found, dict) or set(found) != set(SPLITS) or surface.id not in found.values():
+        return {}
+    with suppress(InvalidRequest):
+        if test_half(str(found["train"])) == found["test"]:
+            return found
+    return {}
+
+
+def _describe_all(session: Session, row: SurfaceRow, ids: Sequence[str], surfaces: Sequence[Surface]) -> None:
+    """The rows of what a file held: its surface, or its train and its test surface, which know of each other."""
+    name = row.title
+    both = {"splits": dict(zip(SPLITS, ids, strict=True))} if len(ids) == len(SPLITS) else {}
+    for split, each, surface in zip(SPLITS, ids, surfaces, strict=False):
+        one = row if each == row.id else session.get(SurfaceRow, each)
+        if one is None:
+            one = SurfaceRow(id=each, origin="imported", title=name, created=row.created)
+            session.add(one)
+        one.title = f"{name[:240]} ({split})" if both else name
+        _describe(one, surface, {**surface.provenance, **both})
 
 
 def _describe(row: SurfaceRow, surface: Surface, provenance: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 from app.database import CheckpointRow, DatasetRow, DirectionsRow, UploadColumns
 from app.services.parts import Parts, shown_name
 from landscape_core.errors import NotFound
-from worker.blobs import Kind, canonical_key, digest_key, quarantine_key, report_key
+from worker.blobs import Kind, canonical_key, digest_key, quarantine_key, report_key, surface_prefix, test_half
 
 ROWS: dict[Kind, type[UploadColumns]] = {
     "checkpoint": CheckpointRow,
@@ -140,6 +140,8 @@ class Uploads(Parts):
         canonical = canonical_key(kind, sha)
         for key in (canonical, digest_key(canonical), report_key(kind, sha)):
             self.blobs.delete(key)
+        if kind == "surface":
+            self.blobs.delete_prefix(surface_prefix(test_half(sha)))
 
 
 def report_from(text: bytes) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import h5py
 import numpy as np
@@ -129,6 +129,20 @@ def load(data: bytes, split: Split | None = None) -> Surface:
         raise SurfaceRejected(f"The file is not a readable .h5 surface ({reason[0] if reason else 'damaged'}).") from None
 
 
+def splits(data: bytes) -> tuple[Split, ...]:
+    """The splits that a file of the original's form holds, train before test; those that cannot be read count too.
+
+    Args:
+        data: The content of a file that `load` takes.
+    """
+    with h5py.File(io.BytesIO(data), "r") as file:
+        return _held(file)
+
+
+def _held(file: h5py.File) -> tuple[Split, ...]:
+    return tuple(name for name in get_args(Split) if f"{name}_loss" in file)
+
+
 def _read(file: h5py.File, wanted: Split | None) -> Surface:
     if "xcoordinates" not in file:
         what = "a direction file, not a surface" if "xdirection" in file else "no surface file of loss-landscape's form"
@@ -173,7 +187,7 @@ def _which(file: h5py.File, wanted: Split | None) -> tuple[str, bool]:
     Raises:
         SurfaceRejected: If the file does not hold it.
     """
-    held = [name for name in ("train", "test") if f"{name}_loss" in file]
+    held = _held(file)
     if not held:
         raise SurfaceRejected(
             "The .h5 holds neither train_loss nor test_loss, so it is no surface file of loss-landscape's form."

@@ -71,11 +71,11 @@ def _directions(path: Path, _filename: str, out: Path) -> reports.Report:
 
 def _surface(path: Path, _filename: str, out: Path, split: Split | None = None) -> reports.Report:
     from landscape_core.formats import npz  # noqa: PLC0415  loads h5py: only where needed
-    from landscape_core.reading.surface import read_surface  # noqa: PLC0415
+    from landscape_core.reading.surface import read_splits  # noqa: PLC0415
 
-    surface = read_surface(path, split)
+    surface, held = read_splits(path, split)
     out.write_bytes(npz.dump(surface))
-    return reports.surface_report(surface)
+    return reports.surface_report(surface, held)
 
 
 def _run(path: Path, _filename: str, out: Path) -> reports.RunReport:

@@ -109,6 +109,7 @@ class SurfaceReport(Message):
         measured: Cells with a finite loss that was measured.
         not_finite: Cells that were measured and gave no finite loss.
         has_request: Whether the file says how it was made in a form that can be computed again.
+        splits: Of an `.h5`, which splits it holds, train before test; this report is of the first unless another was asked for.
         warnings: What a person should know, one sentence each.
         problem: Always None.
     """
@@ -120,6 +121,7 @@ class SurfaceReport(Message):
     measured: int
     not_finite: int
     has_request: bool
+    splits: tuple[Literal["train", "test"], ...] = ()
     warnings: tuple[str, ...] = ()
     problem: None = None
 
@@ -216,11 +218,12 @@ def directions_report(x: Sequence[np.ndarray], y: Sequence[np.ndarray] | None) -
     return DirectionsReport(directions=1 if y is None else 2, shapes=tuple(array.shape for array in x))
 
 
-def surface_report(surface: Surface) -> SurfaceReport:
+def surface_report(surface: Surface, splits: tuple[Literal["train", "test"], ...] = ()) -> SurfaceReport:
     """What a person is told about a surface file.
 
     Args:
         surface: From `read_surface`.
+        splits: All that its file holds, if it is an `.h5`.
     """
     return SurfaceReport(
         rows=surface.loss.shape[0],
@@ -229,6 +232,7 @@ def surface_report(surface: Surface) -> SurfaceReport:
         measured=int((surface.state == MEASURED).sum()),
         not_finite=surface.not_finite,
         has_request=surface.request is not None,
+        splits=splits,
     )
 
 

@@ -10,7 +10,12 @@ from landscape_core.results import Surface
 
 
 def read_surface(path: Path, split: Split | None = None) -> Surface:
-    """The surface in a file, whose content says which form it has.
+    """The surface in a file, whose content says which form it has; `read_splits` without the splits."""
+    return read_splits(path, split)[0]
+
+
+def read_splits(path: Path, split: Split | None = None) -> tuple[Surface, tuple[Split, ...]]:
+    """The surface in a file, and all splits that the file holds: two of an `.h5` with both, else none is told.
 
     Args:
         path: The file.
@@ -29,11 +34,11 @@ def read_surface(path: Path, split: Split | None = None) -> Surface:
     except OSError as error:
         raise SurfaceRejected(f"The file cannot be read ({error.strerror or error}).") from None
     if data.startswith(b"\x89HDF\r\n\x1a\n"):
-        return h5.load(data, split)
+        return h5.load(data, split), h5.splits(data)
     if data.startswith(b"PK"):
-        return only(npz.load(data), split)
+        return only(npz.load(data), split), ()
     if data.lstrip()[:1] == b"{":
-        return only(json.load(data), split)
+        return only(json.load(data), split), ()
     raise SurfaceRejected(
         "The file is no surface file: expected the .npz or .json of this program, or the .h5 of loss-landscape."
     )

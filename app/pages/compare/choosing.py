@@ -16,6 +16,7 @@ from app.pages.compare.differences import differences
 from app.pages.compare.splits import on_other_split
 from app.pages.gallery.layout import card, heading
 from app.schemas import DatasetInfo, SurfaceInfo
+from app.services.imports import halves
 from landscape_core.errors import InvalidRequest, NotFound
 
 if TYPE_CHECKING:
@@ -75,7 +76,10 @@ def offers(surfaces: Sequence[SurfaceInfo], titles: Mapping[str, str], href: str
 
 
 def other_split(services: Services, first: SurfaceInfo, datasets: Sequence[DatasetInfo]) -> Component | None:
-    """The first suggestion, or why it cannot be made; nothing for a file that does not say what was asked."""
+    """The first suggestion, or why it cannot be made; nothing for a file that has neither the other split nor its question."""
+    beside = from_the_same_file(services, first)
+    if beside is not None:
+        return beside
     if first.request is None:
         return None
     other = "test" if first.request.data.split == "train" else "train"
@@ -85,6 +89,25 @@ def other_split(services: Services, first: SurfaceInfo, datasets: Sequence[Datas
         text = f"The same plane and grid on {wanted.data.examples:,} {other} examples."
     except (InvalidRequest, NotFound) as error:
         action, text = None, str(error)
+    return section(
+        f"The same on the {other} split",
+        html.Div([html.P(text), action], className="compare-suggestion"),
+        icon_name="columns-2",
+    )
+
+
+def from_the_same_file(services: Services, first: SurfaceInfo) -> Component | None:
+    """The way to the other split that came in the same file, if it did and is still here."""
+    found = halves(first)
+    other = next((name for name, each in found.items() if each != first.id), None)
+    if other is None:
+        return None
+    try:
+        title = services.surface(found[other]).title
+    except NotFound:
+        return None
+    action = link_button("Compare", f"/compare?a={first.id}&b={found[other]}", "columns-2")
+    text = f"“{title}” came in the same file: the same plane and grid on {other} examples."
     return section(
         f"The same on the {other} split",
         html.Div([html.P(text), action], className="compare-suggestion"),

@@ -8,6 +8,7 @@ from typing import Any
 
 from app.pages import words
 from app.schemas import SurfaceInfo
+from app.services.imports import halves
 from landscape_core.requests import Axis, SurfaceRequest
 
 SHOWN = 2
@@ -35,6 +36,8 @@ class Difference:
 def differences(a: SurfaceInfo, b: SurfaceInfo, titles: Mapping[str, str]) -> list[Difference] | None:
     """The fields in which the requests of two surfaces differ; None if either surface does not say what was asked.
 
+    Of two that came in one file it is known without that they are its two splits.
+
     Whatever is added to requests is found here too: a field without words of its own is shown as it is stored.
 
     Args:
@@ -43,6 +46,9 @@ def differences(a: SurfaceInfo, b: SurfaceInfo, titles: Mapping[str, str]) -> li
         titles: Titles of the data sets, by their ids.
     """
     if a.request is None or b.request is None:
+        split_of = {each: split for split, each in halves(a).items()}
+        if a.id != b.id and b.id in split_of:  # one file, one plane
+            return [Difference(NAMES["data.split"], split_of[a.id], split_of[b.id])]
         return None
     parts = [_parts(info.request) for info in (a, b) if info.request]
     found = []

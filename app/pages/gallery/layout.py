@@ -223,7 +223,7 @@ def importing() -> Component:
             drop_zone(
                 "surface",
                 "Open a surface file",
-                "An .npz or .json from Loss Atlas, or an .h5 from the code of Li et al.",
+                "An .npz or .json from Loss Atlas, or an .h5 from the code of Li et al.; with train and test, both open",
                 ".npz,.json,.h5,.hdf5",
                 small=True,
             ),

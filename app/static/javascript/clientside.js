@@ -93,7 +93,8 @@
     },
     openSurface(state) {
       if (state?.phase !== "ready") return null;
-      return { type: "Anchor", namespace: "dash_mantine_components", props: { href: `/surface/${state.id}`, children: "Open the imported surface", className: "link-button", underline: "never" } };
+      const [href, children] = state.other ? [`/compare?a=${state.id}&b=${state.other}`, "Compare the imported train and test surfaces"] : [`/surface/${state.id}`, "Open the imported surface"];
+      return { type: "Anchor", namespace: "dash_mantine_components", props: { href, children, className: "link-button", underline: "never" } };
     },
   };
 

@@ -111,11 +111,12 @@
     if (!result) { tell(job, { phase: "rejected", problem: "The server did not say what became of the file; upload it again." }); next(job); return; }
     const id = result.id;
     if (result.state === "inspecting") tell(job, { phase: "inspecting", id });
-    while (result.state === "inspecting") {
+    while (result.state === "inspecting" || (job.kind === "surface" && result.state === "queued")) {
       await sleep(POLL_MS);
       result = (await answer(`${API}/${COLLECTION[job.kind]}/${id}`)) || result;
     }
-    tell(job, { phase: result.state === "rejected" ? "rejected" : "ready", id, problem: result.problem ?? null });
+    const half = result.test_half ?? result.provenance?.splits?.test, other = /^[0-9a-f]{64}$/.test(half ?? "") ? half : null;
+    tell(job, { phase: result.state === "rejected" || result.state === "failed" ? "rejected" : "ready", id, other, problem: result.problem ?? null });
     next(job);
   }
 
