@@ -18,8 +18,8 @@ from pydantic import ValidationError
 from landscape_core.errors import InvalidRequest
 from landscape_core.requests import ArchitectureSpec, SurfaceRequest, TowardsDirection
 
-SHAPE, ORDER, DIRECTIONS = "choice.shape", "choice.order", "choice.directions"
-"""Curve or surface; shuffled or as stored; the kind of both directions."""
+SHAPE, ORDER, DIRECTIONS, CURVATURE = "choice.shape", "choice.order", "choice.directions", "choice.curvature"
+"""Curve or surface; shuffled or as stored; the kind of both directions; with or without eigenvalues."""
 
 KINDS = ("random", "towards", "principal", "hessian", "file")
 """The kinds of direction that the form offers."""
@@ -67,6 +67,8 @@ DEFAULTS: dict[str, Any] = {
     "grid.y.start": -1,
     "grid.y.stop": 1,
     "grid.y.points": 25,
+    CURVATURE: "off",
+    "curvature.examples": 64,
 }
 """Every control of the form, in reading order, and what it says at first."""
 
@@ -98,6 +100,7 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
         },
         "grid": {axis: _axis(values, axis) if axis == "x" or surface else None for axis in ("x", "y")},
         "batch_norm": values["batch_norm"],
+        "curvature": {"examples": _absent(values["curvature.examples"])} if values[CURVATURE] == "on" else None,
     }
 
 
@@ -129,6 +132,7 @@ def values_of(request: SurfaceRequest) -> dict[str, Any]:
     values["data.examples"] = "" if request.data.examples is None else request.data.examples
     values["plane.orthogonal"] = str(request.plane.orthogonal).lower()
     values[ORDER] = "own" if request.data.seed is None else "seed"
+    values[CURVATURE] = "off" if request.curvature is None else "on"
     values[SHAPE] = "curve" if request.grid.y is None else "surface"
     kinds = {spec.kind for spec in request.plane.specs.values()}
     values[DIRECTIONS] = kinds.pop() if len(kinds) == 1 else "random"

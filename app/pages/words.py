@@ -186,3 +186,11 @@ def batch_norm(request: SurfaceRequest) -> str | None:
     if request.batch_norm == "fixed":
         return None
     return f"re-estimated at every cell over {counted(request.statistics_examples, 'example')}"
+
+
+def curvature(request: SurfaceRequest) -> str | None:
+    """Over how many examples eigenvalues are measured at every cell; None where they are not asked for."""
+    if request.curvature is None:
+        return None
+    over = min(request.curvature.examples, request.data.examples or request.curvature.examples)
+    return f"eigenvalues at every cell, over {counted(over, 'example')}"

@@ -26,6 +26,9 @@ UNIT_S = 1.0
 MOST_CURVATURE_EXAMPLES = 4096
 """Most examples that the eigenvalues at a cell are over: one cell, which is the least of a unit, takes 200 passes of them."""
 
+LEAST_CURVATURE_S = 0.07
+"""What a cell's eigenvalues take however small the network is: 33 products of 2 ms each, measured on one core."""
+
 INFER = "infer"
 """The architecture that stands for the best of a checkpoint's candidates."""
 
@@ -43,15 +46,20 @@ class Jobs(Checkpoints, Datasets):
         gathering = Gathering(job)
         stages = gathering.losses.plan.stages
         first = stages[0]
-        speed = speed_of(self.workers())
+        workers = self.workers()
+        speed = speed_of(workers)
+        losses, curvature = seconds(gathering.losses.total_macs, speed), None
+        if losses is not None and gathering.curvature_macs:
+            least = job.request.grid.cells * LEAST_CURVATURE_S / max(1, len(workers))
+            curvature = max(least, seconds(gathering.curvature_macs, speed) or 0.0)
         first_macs = len(first.rows) * len(first.columns) * job.passes(0, first.stop) * job.macs_per_example
         return CostEstimate(
             cells=job.request.grid.cells,
             examples=stages[-1].stop,
             forward_passes=job.request.grid.cells * job.passes_per_cell,
             macs=float(gathering.total_macs),
-            seconds=seconds(gathering.total_macs, speed),
-            curvature_seconds=seconds(gathering.curvature_macs, speed) if gathering.curvature_macs else None,
+            seconds=None if losses is None else losses + (curvature or 0.0),
+            curvature_seconds=curvature,
             first_surface_seconds=seconds(first_macs, speed),
         )
 

@@ -20,8 +20,8 @@ from app.pages_server import Pages, attach
 from app.schemas import View
 from landscape_core.requests import SurfaceRequest
 
-NOT_CHOSEN = {"budget", "tolerance", "curvature", "precision"}
-"""Fields of a request without a control: there is one budget so far, and servers refuse to measure eigenvalues."""
+NOT_CHOSEN = {"budget", "tolerance", "precision"}
+"""Fields of a request without a control: these are for REST and the command line."""
 
 
 @pytest.fixture

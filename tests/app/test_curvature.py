@@ -35,6 +35,8 @@ def test_a_map_is_watched_as_it_sharpens_and_equals_that_of_one_process(working_
     cost = site.http.post("/surfaces/estimate", json=body | {"curvature": {"examples": 32}}).json()
     assert cost["macs"] == plain["macs"] * (100 + 200 * 32) / 100
     assert plain["curvature_seconds"] is None
+    assert cost["seconds"] == plain["seconds"] + cost["curvature_seconds"]
+    assert cost["curvature_seconds"] >= 25 * 0.07  # a network so small takes no less
     surface = asked(site, mlp_bytes, request_for)
     events = site.events(f"/surfaces/{surface}/events")
     assert events[-1][2] == {"state": "finished", "problem": None}

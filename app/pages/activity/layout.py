@@ -24,7 +24,7 @@ REFRESH_MS = 2000
 QUEUES = {
     "intake": ("Inspections", "Uploaded files that wait to be read."),
     "preview": ("First stages", "Units of the coarse first surfaces; they go before all else that is computed."),
-    "compute": ("Computation", "Units of finer grids and more examples."),
+    "compute": ("Computation", "Units of finer grids, more examples and eigenvalues."),
 }
 """What each queue is called, and what waits in it."""
 
@@ -130,6 +130,8 @@ def surface_line(surface: SurfaceInfo) -> Component:
     bits = []
     if live:
         bits = [f"stage {progress.stage} of {progress.stages}"] if progress.stages else []
+        if progress.measures == "eigenvalues":
+            bits.append("eigenvalues")
         if progress.seconds_left is not None:
             bits.append(f"{words.duration(progress.seconds_left)} left")
     else:

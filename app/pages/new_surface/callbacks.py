@@ -2,10 +2,10 @@
 
 checkpoint, dataset upload ──▶ suit ──▶ architecture, note, data set
 data set ──▶ prepare ──▶ preprocessing, note
-shape, order, directions, preprocessing ──▶ clientside `form.reveal` ──▶ what is in sight
+shape, order, directions, preprocessing, curvature ──▶ clientside `form.reveal` ──▶ what is in sight
 presets ──▶ clientside ──▶ points      new draw ──▶ clientside ──▶ seeds
 normalisation ──▶ clientside ──▶ its explanation      directions upload ──▶ clientside ──▶ file id
-every field ──▶ weigh ──▶ request, errors at the fields, cost, Compute
+every field ──▶ weigh ──▶ request, errors at the fields, cost, what a curvature map costs, Compute
 Compute, request ──▶ ask ──▶ location
 """
 
@@ -23,6 +23,7 @@ from pydantic import ValidationError
 from app import forms, ids
 from app.pages import uploads, words
 from app.pages.new_surface import choices
+from app.pages.new_surface.curvature_choices import curvature_note
 from app.pages.new_surface.layout import cost, obstacles
 from app.pages.notices import listen
 from landscape_core.errors import InvalidRequest, NotFound
@@ -60,6 +61,7 @@ def register(app: Dash, services: Services) -> None:
         Output(ids.field(ALL), "error"),
         Output(ids.field_error(ALL), "error"),
         Output(ids.NEW_COST, "children"),
+        Output(ids.NEW_CURVATURE_NOTE, "children"),
         Output(ids.NEW_COMPUTE, "disabled"),
         Input(ids.field(ALL), "value"),
         State(ids.field(ALL), "id"),
@@ -85,6 +87,7 @@ def register_clientside(app: Dash) -> None:
         Input(ids.field(forms.ORDER), "value"),
         Input(ids.field(forms.DIRECTIONS), "value"),
         Input(ids.field("data.preprocessing"), "value"),
+        Input(ids.field(forms.CURVATURE), "value"),
     )
     app.clientside_callback(
         ClientsideFunction("form", "preset"),
@@ -170,20 +173,23 @@ async def prepare(services: Services, dataset: str | None, current: str, origin:
 
 async def weigh(
     services: Services, values: list[Any], identities: list[dict[str, str]], frames: list[dict[str, str]]
-) -> tuple[Any, list[str | None], list[str | None], Any, bool]:
+) -> tuple[Any, list[str | None], list[str | None], Any, str, bool]:
     """The request that the form stands for and its cost, or what is wrong with it and where."""
     paths, framed = ([ids.path_of(identity) for identity in part] for part in (identities, frames))
-    body, problems, shown = None, {}, None
+    body, problems, shown, note_on_map, given = None, {}, None, "", dict(zip(paths, values, strict=True))
     try:
-        request = forms.read(dict(zip(paths, values, strict=True)))
-        shown = cost(await asyncio.to_thread(services.estimate, request))
+        request = forms.read(given)
+        estimate = await asyncio.to_thread(services.estimate, request)
+        shown = cost(estimate)
+        note_on_map = await curvature_note(services, request, estimate, given["curvature.examples"])
         body = request.model_dump(mode="json")
     except (ValidationError, InvalidRequest) as error:
         problems = forms.problems(error)
     except NotFound as error:
         problems = {"": str(error)}
     at_fields = [None if path in framed else problems.get(path) for path in paths]
-    return body, at_fields, [problems.get(path) for path in framed], shown or obstacles(problems), body is None
+    framed_problems = [problems.get(path) for path in framed]
+    return body, at_fields, framed_problems, shown or obstacles(problems), note_on_map, body is None
 
 
 async def ask(services: Services, clicks: int | None, request: dict[str, Any] | None) -> str:

@@ -14,6 +14,7 @@ from app import forms, ids
 from app.pages import words
 from app.pages.blocks import aria, empty, fact, fact_list, icon, link_button, page, section
 from app.pages.new_surface import choices, controls
+from app.pages.new_surface.curvature_choices import curvature_map
 from app.pages.new_surface.plane_choices import angle_and_statistics
 from app.schemas import CheckpointInfo, CostEstimate
 from landscape_core.errors import NotFound
@@ -50,6 +51,7 @@ async def layout(services: Services, settings: AppSettings, query: Mapping[str, 
         section("Data", *data, icon_name="database"),
         section("Plane", *controls.plane(values, offered), *angle_and_statistics(values), icon_name="compass"),
         section("Grid", *controls.grid(values), icon_name="grid-3x3"),
+        section("Curvature", *curvature_map(values), icon_name="chart-spline"),
     ]
     form = html.Div(sections, className="form", id=ids.NEW_SHAPE)
     return page(
@@ -119,10 +121,11 @@ def cost_panel() -> Component:
 
 def cost(estimate: CostEstimate) -> Component:
     """The cost of a request that can be asked."""
-    total, first = estimate.seconds, estimate.first_surface_seconds
+    total, first, map_seconds = estimate.seconds, estimate.first_surface_seconds, estimate.curvature_seconds
     rows = [
         fact("First whole surface", words.duration(first) if first is not None else "when a worker has measured its speed"),
         fact("All of it", words.duration(total) if total is not None else "when a worker has measured its speed"),
+        None if map_seconds is None else fact("Of it the curvature map", words.duration(map_seconds)),
         fact("Cells", words.count(estimate.cells)),
         fact("Examples a cell", words.count(estimate.examples)),
         fact("Forward passes", words.count(estimate.forward_passes)),

@@ -48,7 +48,13 @@ DIRECTIONS = {
     "y_unaligned_distance": "Distance before matching, η",
     "y_aligned_distance": "Distance after matching, η",
 }
-ELSEWHERE = {"precision_check", "about", "request", "trajectory", "dataset", "directions", "own_class_accuracy"}
+CURVATURE = {
+    "examples": "Examples of the eigenvalues",
+    "parameters": "Parameters of the Hessian",
+    "products": "Products with the Hessian",
+    "not_separated": "Cells whose eigenvalues did not separate",
+}
+ELSEWHERE = {"precision_check", "about", "request", "trajectory", "dataset", "directions", "own_class_accuracy", "curvature"}
 
 
 def side(surface: SurfaceInfo, titles: Mapping[str, str]) -> Component:
@@ -91,6 +97,7 @@ def question(surface: SurfaceInfo, titles: Mapping[str, str]) -> Component:
         fact("Normalisation", words.normalisation(request.plane)),
         fact("Batch norm", statistics) if (statistics := words.batch_norm(request)) else None,
         fact("Precision", request.precision) if request.precision != "float32" else None,
+        fact("Curvature map", curved) if (curved := words.curvature(request)) else None,
         fact("α", words.axis(request.grid.x)),
         fact("β", words.axis(y)) if y else None,
     )
@@ -117,6 +124,7 @@ def provenance(surface: SurfaceInfo) -> Component:
     lengths = drawn if isinstance(drawn, dict) else {}
     rows += [fact(title, words.number(lengths[n])) for n, title in DIRECTIONS.items() if isinstance(lengths.get(n), float)]
     rows += rounding(surface.provenance.get("precision_check"))
+    rows += eigenvalues(surface.provenance.get("curvature"))
     rows += shares(surface.provenance.get("trajectory"))
     rows += own_classes(surface)
     own = [
@@ -127,6 +135,13 @@ def provenance(surface: SurfaceInfo) -> Component:
         else None,
     ]
     return fact_list(*own, *rows)
+
+
+def eigenvalues(found: Any) -> list[Component]:
+    """How the eigenvalues at the cells were measured, as far as it is in order: an imported file may say anything."""
+    said = found if isinstance(found, dict) else {}
+    known = {name: words.count(said[name]) for name in CURVATURE if type(said.get(name)) is int}
+    return [fact(title, known[name]) for name, title in CURVATURE.items() if name in known]
 
 
 def shares(trajectory: Any) -> list[Component]:

@@ -101,8 +101,9 @@
   /* -- the form -- */
 
   const form = {
-    reveal(shape, order, directions, preprocessing) {
-      return ["form", `shape-${shape}`, `order-${order}`, `directions-${directions}`, preprocessing === "custom" ? "preprocessing-custom" : ""].join(" ");
+    reveal(shape, order, directions, preprocessing, curvature) {
+      const own = preprocessing === "custom" ? "preprocessing-custom" : "";
+      return ["form", `shape-${shape}`, `order-${order}`, `directions-${directions}`, `curvature-${curvature}`, own].join(" ");
     },
     preset: (value) => (value === "0" ? [no(), no()] : [Number(value), Number(value)]),
     draw() {
@@ -128,7 +129,8 @@
     if (!progress || !(progress.stages || sent)) return "Waiting for a worker";
     const parts = [progress.stages ? `Stage ${progress.stage} of ${progress.stages}` : `Stage ${progress.stage}`];
     if (sent) parts.push("sent while it is computed");
-    if (progress.examples) parts.push(plural(progress.examples, "example a cell", "examples a cell"));
+    if (progress.measures === "eigenvalues") parts.push("measuring eigenvalues");
+    else if (progress.examples) parts.push(plural(progress.examples, "example a cell", "examples a cell"));
     if (progress.seconds_left !== null && progress.seconds_left !== undefined) parts.push(`${duration(progress.seconds_left)} left`);
     return parts.join(" · ");
   }
@@ -215,6 +217,7 @@
         ]),
         [
           f.not_finite ? html("Div", { className: "holes" }, `${plural(f.not_finite, "cell is", "cells are")} not finite: measured, and shown as ${f.not_finite === 1 ? "a hole" : "holes"}.`) : null,
+          f.eigenvalues ? html("Div", { className: "holes" }, `Eigenvalues so far on a grid of ${f.eigenvalues.rows} × ${f.eigenvalues.columns} of its cells; coloured by them, that grid is drawn.`) : null,
           ...(live.colours || []).filter((c) => f.unknown[c.name]).map((c) => html("Div", { className: "holes" }, `${c.title}: unknown at ${plural(f.unknown[c.name], "cell that has", "cells that have")} a loss; coloured by it, the surface is grey there, and the contour picture empty.`)),
         ],
       ];

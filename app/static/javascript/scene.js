@@ -19,7 +19,7 @@
   };
   const FONT = '"Inter Variable", Inter, system-ui, sans-serif';
 
-  const { cell, colouring, facts, heights, span } = window.lossAtlas.values;
+  const { cell, colouring, facts, heights, known, span } = window.lossAtlas.values;
 
   /** The range of what the colours show that several surfaces have together; null while they show the loss, or none shows anything else. */
   function commonColours(parts, view) {
@@ -46,8 +46,9 @@
   /** The figure of a surface as it is looked at.
    * setting: {dark, narrow, scales: {name: stops}, titles: {x, y, z, log}, told, camera, pin: {x, y} | null, range: {low, high} of the
    * heights and `painted` of what the colours show, where they are not the surface's own} */
-  function figure(surface, view, setting) {
-    if (surface.rows < 2 || surface.columns < 2) return window.lossAtlas.scene.curves([{ surface, name: "mean loss", index: 0 }], view, setting);
+  function figure(whole, view, setting) {
+    if (whole.rows < 2 || whole.columns < 2) return window.lossAtlas.scene.curves([{ surface: whole, name: "mean loss", index: 0 }], view, setting);
+    const surface = known(whole, view.colour_by);
     const ink = inks(setting.dark), base = basis(ink), z = heights(surface.loss, view.log), own = span(z, view), range = own && (setting.range || own);
     const found = colouring(surface, view, setting.told), by = found && { ...found, range: setting.painted || found.range };
     if (view.projection === "contour") return contour(surface, z, range, by, view, setting, base, ink);

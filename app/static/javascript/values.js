@@ -41,6 +41,19 @@
     },
   };
 
+  /** What is measured after the losses, first on a coarse grid. */
+  const EIGENVALUES = new Set(["max_eig", "min_eig", "negative_curvature"]);
+
+  /** The surface on the grid on which a quantity is known: all of it, but for eigenvalues while they are being measured. */
+  function known(surface, name) {
+    if (!surface.eigenvalues || !surface.y || !EIGENVALUES.has(name)) return surface;
+    const { rows, columns } = surface.eigenvalues, cut = (table) => rows.map((j) => columns.map((i) => table[j][i]));
+    const tables = Object.fromEntries(["loss", "stderr", "accuracy", "counts"].map((table) => [table, cut(surface[table])]));
+    const quantities = Object.fromEntries(Object.entries(surface.quantities).map(([each, table]) => [each, cut(table)]));
+    const axes = { x: columns.map((i) => surface.x[i]), y: rows.map((j) => surface.y[j]), rows: rows.length, columns: columns.length };
+    return { ...surface, ...axes, ...tables, quantities, eigenvalues: null };
+  }
+
   /** Name, title, unit and meaning of a quantity. */
   function about(name, told) {
     const found = CLASS.exec(name);
@@ -100,7 +113,7 @@
   const finite = (value) => (Number.isFinite(value) ? value : null);
 
   /** How many cells have a loss but not this quantity. */
-  const unknown = (surface, rows) => rows.flatMap((row, j) => row.filter((v, i) => !Number.isFinite(v) && Number.isFinite(surface.loss[j][i]))).length;
+  const unknown = (surface, name) => surface.quantities[name].flatMap((row, j) => row.filter((v, i) => !Number.isFinite(v) && Number.isFinite(surface.loss[j][i]))).length;
 
   /** Lowest, highest and centre loss, each with its place. */
   function facts(surface) {
@@ -115,7 +128,8 @@
     const centred = Math.abs(middle.x) < 1e-9 && Math.abs(middle.y ?? 0) < 1e-9;
     return {
       low, high, centre: centred ? middle : null, not_finite: surface.not_finite,
-      unknown: Object.fromEntries(Object.entries(surface.quantities).map(([name, rows]) => [name, unknown(surface, rows)])),
+      unknown: Object.fromEntries(Object.keys(surface.quantities).map((name) => [name, unknown(known(surface, name), name)])),
+      eigenvalues: surface.eigenvalues ? { rows: surface.eigenvalues.rows.length, columns: surface.eigenvalues.columns.length } : null,
       cells: surface.rows * surface.columns, rows: surface.rows, columns: surface.columns,
     };
   }
@@ -131,5 +145,5 @@
     return high > low ? { low, high } : { low: Math.min(low, high) - 0.5, high: high + (limit < low ? 0 : 0.5) };
   }
 
-  window.lossAtlas = { ...window.lossAtlas, values: { about, available, cell, colouring, decode, facts, heights, nearest, span, table } };
+  window.lossAtlas = { ...window.lossAtlas, values: { about, available, cell, colouring, decode, facts, heights, known, nearest, span, table } };
 })();
