@@ -14,7 +14,7 @@ from dash.development.base_component import Component
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from app import ids
+from app import forms, ids
 from app.pages import PAGES
 from app.pages_server import Pages, attach
 from app.schemas import View
@@ -117,3 +117,24 @@ def test_every_field_of_a_request_has_one_control(layouts):
     wanted = set(leaves(SurfaceRequest)) - NOT_CHOSEN
     assert {path for path in wanted if not any(meet(path, control) for control in controls)} == set()
     assert {path: count for path, count in controls.items() if count > 1} == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "Over 64 examples it would take about"),
+        ({forms.CURVATURE: "on", "curvature.examples": 500}, "some 200 evaluations of its 200 examples at each cell."),
+        ({"batch_norm": "reestimated"}, "It is not possible with the choices above."),
+    ],
+)
+def test_the_form_says_how_much_longer_a_curvature_map_takes(services, ready_checkpoint, request_for, changes, said):
+    from app.pages.new_surface.curvature_choices import curvature_note
+    from tests.app.hands import Hands
+
+    Hands(services)  # whose speed is known
+    request = SurfaceRequest.model_validate(request_for(ready_checkpoint, 9, 200))
+    values = forms.values_of(request) | changes
+    asked = forms.read(values | {"batch_norm": "fixed"})
+    cost = services.estimate(asked)
+    asked = asked.model_copy(update={"batch_norm": values["batch_norm"]})
+    assert said in asyncio.run(curvature_note(services, asked, cost, values["curvature.examples"]))

@@ -111,3 +111,23 @@ def test_a_link_opens_with_the_colours_that_it_was_made_with_and_old_links_still
     guest.goto(old["url"])
     painted(guest)
     assert traces(guest)[0]["title"] == "loss (nats)"
+
+
+def test_while_eigenvalues_are_measured_their_own_grid_is_drawn_in_their_colours_and_the_whole_one_in_others(person, atlas):
+    surface, rows, columns = curved(), [0, 2, 4], [0, 3, 6]
+    inside = np.zeros(surface.loss.shape, bool)
+    inside[np.ix_(rows, columns)] = True
+    part = {name: np.where(inside, table, np.nan) for name, table in surface.quantities.items()}
+    stage = {"stage": 4, "stages": 5, "examples": 9, "rows": list(range(5)), "columns": list(range(7))}
+    about = {"stage": stage | {"eigenvalues": {"rows": rows, "columns": columns}}}
+    bring(person, atlas, replace(surface, quantities=part, provenance=about))
+    holes = person.locator("#surface-holes")
+    expect(holes).to_contain_text("Eigenvalues so far on a grid of 3 × 3 of its cells")
+    expect(holes).to_contain_text("Smallest eigenvalue: unknown at 1 cell that has a loss")
+    assert np.shape(traces(person)[0]["z"]) == (5, 7)
+    colour_by(person, "Negative curvature")
+    until(person, "document.querySelector('.surface-plot')._fullData[0].z.length === 3")
+    drawn = np.array(traces(person)[0]["z"], float)[1:]
+    np.testing.assert_allclose(drawn, surface.loss[np.ix_(rows, columns)][1:], rtol=1e-6)
+    colour_by(person, "Accuracy")
+    until(person, "document.querySelector('.surface-plot')._fullData[0].z.length === 5")

@@ -57,6 +57,20 @@ def register(app: Dash, services: Services) -> None:
         State(ids.NEW_ORIGIN, "data"),
     )(partial(prepare, services))
     on(
+        Output(ids.NEW_ASKED, "data"),
+        Input(ids.NEW_COMPUTE, "n_clicks"),
+        State(ids.NEW_REQUEST, "data"),
+        prevent_initial_call=True,
+        running=[(Output(ids.NEW_COMPUTE, "loading"), True, False)],
+    )(partial(ask, services))
+    register_weighing(app, services)
+    register_clientside(app)
+
+
+def register_weighing(app: Dash, services: Services) -> None:
+    """Adds what looks at every field."""
+    on = listen(app)
+    on(
         Output(ids.NEW_REQUEST, "data"),
         Output(ids.field(ALL), "error"),
         Output(ids.field_error(ALL), "error"),
@@ -67,14 +81,6 @@ def register(app: Dash, services: Services) -> None:
         State(ids.field(ALL), "id"),
         State(ids.field_error(ALL), "id"),
     )(partial(weigh, services))
-    on(
-        Output(ids.NEW_ASKED, "data"),
-        Input(ids.NEW_COMPUTE, "n_clicks"),
-        State(ids.NEW_REQUEST, "data"),
-        prevent_initial_call=True,
-        running=[(Output(ids.NEW_COMPUTE, "loading"), True, False)],
-    )(partial(ask, services))
-    register_clientside(app)
 
 
 # More than 40 lines: one entry for each callback.
