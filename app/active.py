@@ -119,8 +119,9 @@ class ActiveSurface:
         """
         self._outstanding &= in_flight
 
-    def fill(self, most: int) -> None:
-        """Asks for the next units, until so many are on their way."""
+    def fill(self, most: int, ahead: bool = False, further: bool = False) -> None:
+        """Asks for the next units until so many are on their way, or for a `further` one; `ahead` of other surfaces' units."""
+        most = max(most, len(self._outstanding) + further)
         if self.is_over or len(self._outstanding) >= most:
             return
         queue = self._services.queue
@@ -129,7 +130,7 @@ class ActiveSurface:
                 break
             if unit in self._outstanding or (unit in self._enqueued and self._is_there(unit)):
                 continue
-            preview = self.accumulation.is_preview(unit)
+            preview = ahead or self.accumulation.is_preview(unit)
             queue.enqueue_unit(self.id, unit, preview=preview, attempt=self._attempts.get(unit, 0))
             self._outstanding.add(unit)
             self._enqueued.add(unit)

@@ -35,6 +35,7 @@ from app.finishing import Finishing
 from app.services import Services
 from app.services.progress import speed_of
 from app.services.surfaces import UNREADABLE
+from app.turns import Turns
 from worker.job import RESULTS_STREAM, Announcement, WorkerStatus
 
 LOCK = "lossatlas:collector"
@@ -70,6 +71,7 @@ class Collector:
         """Surfaces that were heard of since the last look, and are not in work."""
         self._workers: dict[str, WorkerStatus] = {}
         self._finishing = Finishing(services)
+        self._turns = Turns()
 
     async def run(self) -> None:
         """Collects in a thread of its own until cancelled."""
@@ -159,6 +161,7 @@ class Collector:
                 self._workers = {worker.name: worker for worker in self._queue.workers()}
             worker = self._workers.get(announcement.worker)
             surface.done(announcement, None if worker is None else worker.device)
+            self._turns.came(surface.id, announcement.seconds or 0.0)
         elif announcement.unit is not None:
             surface.failed(announcement.unit, announcement.problem or "It could not be computed.", announcement.retry)
 
@@ -211,5 +214,7 @@ class Collector:
             return
         window = UNITS_PER_WORKER * max(1, len(self._workers)) + UNITS_MORE
         each = max(2, math.ceil(window / len(self._active)))
-        for surface in self._active.values():
-            surface.fill(each)
+        for name in self._turns.order(self._active):
+            self._active[name].fill(each, ahead=self._turns.is_ahead(name))
+            if self._turns.overtakes(name):
+                self._active[name].fill(each, ahead=True, further=True)

@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import os
 import re
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -37,11 +37,16 @@ from worker.blobs import (
 from worker.directions import StoredDirections, decode_directions, encode_directions
 from worker.durable import CHUNK_BYTES
 from worker.job import SurfaceJob
+from worker.recent import Recent
 from worker.settings import WorkerSettings
 from worker.warm_curvature import WarmCurvature
 
 CACHE_BYTES = 20 << 30
 """Most bytes of files from a remote store that are kept on this machine's disk."""
+
+WARM_SURFACES, WARM_BYTES = 8, 1 << 30
+"""How many surfaces are kept ready to be measured, and how much memory they may hold beyond the last two. Units of several
+surfaces come in turn, and to make one ready takes as long as a part of a unit."""
 
 LOOK_S = 2.0
 """How often a worker that makes directions looks whether another has made them."""
@@ -49,32 +54,6 @@ LOOK_S = 2.0
 log = logging.getLogger(__name__)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _CATALOGUED = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-Value = TypeVar("Value")
-
-
-class Recent(Generic[Value]):
-    """The values that were last asked for.
-
-    Args:
-        size: How many.
-    """
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._values: OrderedDict[Hashable, Value] = OrderedDict()
-
-    def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
-        """The value under `key`, made if it is not kept; the least recently used makes room before that."""
-        if key in self._values:
-            self._values.move_to_end(key)
-            return self._values[key]
-        while len(self._values) >= self._size:
-            self._values.popitem(last=False)
-        return self._values.setdefault(key, make())
-
-    def clear(self) -> None:
-        """Nothing is kept."""
-        self._values.clear()
 
 
 class Inputs:
@@ -92,7 +71,7 @@ class Inputs:
         self._cache = settings.data / "cache"
         self._tensors: Recent[dict[str, np.ndarray]] = Recent(2)
         self._examples: Recent[Examples] = Recent(1)
-        self._evaluators: Recent[Evaluator] = Recent(2)
+        self._evaluators: Recent[tuple[Evaluator, int]] = Recent(WARM_SURFACES, WARM_BYTES, lambda kept: kept[1], always=2)
         self._curvatures: Recent[WarmCurvature] = Recent(1)
 
     def job(self, surface: str) -> SurfaceJob:
@@ -113,7 +92,7 @@ class Inputs:
         Raises:
             Cancelled: `should_stop` said so.
         """
-        return self._evaluators.get(surface, lambda: self._evaluator(self.job(surface).request, should_stop))
+        return self._evaluators.get(surface, lambda: self._evaluator(self.job(surface).request, should_stop))[0]
 
     def curvature(self, surface: str, should_stop: Callable[[], bool]) -> WarmCurvature:
         """A surface ready to have its eigenvalues measured.
@@ -159,13 +138,18 @@ class Inputs:
         for kept in (self._tensors, self._examples, self._evaluators, self._curvatures):
             kept.clear()
 
-    def _evaluator(self, request: SurfaceRequest, should_stop: Callable[[], bool] | None) -> Evaluator:
+    def _evaluator(self, request: SurfaceRequest, should_stop: Callable[[], bool] | None) -> tuple[Evaluator, int]:
+        """An evaluator, and about how many bytes it holds."""
         tensors, examples = self._network(request)
         directions = self._from_files(request)
         if request.plane.is_derived:
             directions = self._derived(request, tensors, examples, should_stop)
         about = None if directions is None else directions.about
-        return Evaluator(request, tensors, examples, directions, self._device, self._settings.threads, about=about)
+        made = Evaluator(request, tensors, examples, directions, self._device, self._settings.threads, about=about)
+        shapes = [array.shape for array in tensors.values()]
+        tables = 3 * shapes[0][0] if len(shapes[0]) == 2 else 0  # a first affine layer's values at the origin and along both
+        each = 5 * math.prod(examples.facts.shape) + 4 * tables
+        return made, made.examples * each + 6 * sum(array.nbytes for array in tensors.values())
 
     def _network(self, request: SurfaceRequest) -> tuple[dict[str, np.ndarray], Examples]:
         """What a request's checkpoint holds, and the split that it names."""
