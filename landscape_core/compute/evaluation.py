@@ -80,7 +80,8 @@ class Evaluator:
         self._moving = moving(moved_tensors(module, request.plane.normalisation))
         self._about = dict(about or {})
         self._x, self._y = [tensor.numpy() for tensor in x], None if y is None else [tensor.numpy() for tensor in y]
-        self._loss, self._batch = per_example(request.loss), first_batch(request, tensors, examples, module, ours=ours)
+        self._loss = per_example(request.loss)
+        self._batch = first_batch(request, tensors, examples, module, self._device, ours=ours)
         try:
             flat = ours and not examples.facts.holds_tokens and not any(p.dim() == 4 for p in module.parameters())
             self._batches = Batches(examples, request.data, self._device, flat=flat, channels_last=ours)

@@ -250,9 +250,10 @@ def test_a_short_last_batch_that_fails_once_costs_little(resnet_weights, images)
 
 
 @pytest.mark.parametrize(
-    ("macs", "size"), [(125_747_840, 64), (40_800_000, 64), (1 << 25, 64), (1 << 24, 128), (1, 256), (0, 256)]
+    ("macs", "size"),
+    [(888_000_000, 16), (1 << 29, 16), (125_747_840, 64), (40_800_000, 64), (1 << 25, 64), (1 << 24, 128), (1, 256), (0, 256)],
 )
-def test_small_convolutional_networks_get_larger_batches(macs, size):
+def test_the_smaller_a_convolutional_network_the_larger_its_batches(macs, size):
     assert batch_sizes.images(macs) == size
 
 
