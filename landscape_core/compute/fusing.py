@@ -1,14 +1,20 @@
-"""Convolutions that take the ReLU and the sum after them along, on CPUs.
+"""Convolutions and affine layers by oneDNN, on CPUs: convolutions take the ReLU and the sum after them along.
 
 Once batch norm is folded, most of what a residual network does beside its convolutions is to go through feature maps again:
 once for a ReLU, once for a sum. oneDNN, PyTorch's library of convolutions for CPUs, does both while a convolution's outputs are
 still in registers, and holds weights in the layout that its kernels read. PyTorch's compiler reaches it through operators
-(`torch.ops.mkldnn`); so does this, without a compiler. Outputs are those of the plain network bit for bit, but for batches of
-a single image, for which PyTorch takes other kernels itself: there they differ by rounding.
+(`torch.ops.mkldnn`); so does this, without a compiler.
+
+Of networks that are not made of convolutions, affine layers go to it: PyTorch gives them to its BLAS, which on processors of
+other makers than its own may reach half of what they can do.
+
+Outputs of fused convolutions are those of the plain network bit for bit, but for batches of a single image, for which PyTorch
+takes other kernels itself: there, and with affine layers, they differ by rounding.
 """
 
 from __future__ import annotations
 
+import copy
 import operator
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,9 +22,11 @@ from typing import Any, cast
 
 import jaxtyping
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Num
 from torch import Tensor, fx, nn
 from torch.nn import functional
+
+from landscape_core.compute.architectures.gpt import Gpt
 
 _MAKES_ANEW = {functional.relu, torch.relu, functional.pad, operator.add, torch.cat}
 """Functions whose output is no view of what they take."""
@@ -61,16 +69,45 @@ class FusedConvolution(nn.Module):
         return made
 
 
-class Fusion:
-    """A network with fused convolutions; it shares the tensors of the one that it is made from.
+class PackedLinear(nn.Module):
+    """An affine layer.
 
     Args:
-        graph: From `fused`.
-        layers: Its convolutions.
+        layer: Its weight and bias are taken as they are at each `pack`.
     """
 
-    def __init__(self, graph: fx.GraphModule, layers: list[FusedConvolution]) -> None:
-        self.module, self.layers = graph, layers
+    def __init__(self, layer: nn.Linear) -> None:
+        super().__init__()
+        self.layer = layer
+        self._packed: Tensor | None = None
+        self._bias: Tensor | None = None
+        self._dtype = torch.float32
+
+    def pack(self, dtype: torch.dtype = torch.float32) -> None:
+        """Lays out the weight as it is now, rounded to a type that inputs are rounded to as well."""
+        bias = self.layer.bias
+        self._packed = torch.ops.mkldnn._reorder_linear_weight(self.layer.weight.to(dtype))  # noqa: SLF001
+        self._dtype, self._bias = dtype, None if bias is None else bias.detach().to(dtype)
+
+    def forward(self, x: Float[Tensor, "... inputs"]) -> Float[Tensor, "... outputs"]:
+        """W x + b of each."""
+        if self._packed is None:
+            self.pack()
+        x = x.to(self._dtype)
+        made: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._packed, self._bias, "none", [], "")  # noqa: SLF001
+        return made
+
+
+class Fusion:
+    """A network with such layers; it shares the tensors of the one that it is made from.
+
+    Args:
+        module: From `fused`.
+        layers: Those of its layers.
+    """
+
+    def __init__(self, module: nn.Module, layers: list[FusedConvolution | PackedLinear]) -> None:
+        self.module, self.layers = module, layers
 
     @torch.inference_mode()
     def repack(self, dtype: torch.dtype = torch.float32) -> None:
@@ -79,8 +116,8 @@ class Fusion:
             layer.pack(dtype)
 
 
-def fused(network: nn.Module, example: Float[Tensor, "n channels h w"]) -> Fusion | None:
-    """The network with its convolutions fused; None where that is not possible: another device, another layout, no oneDNN.
+def fused(network: nn.Module, example: Num[Tensor, "n ..."]) -> Fusion | None:
+    """The network with its convolutions and affine layers by oneDNN; None where there is none, or the network is elsewhere.
 
     It is compared with the plain network on the example, and None if that gives anything else.
 
@@ -88,24 +125,51 @@ def fused(network: nn.Module, example: Float[Tensor, "n channels h w"]) -> Fusio
         network: In evaluation mode, on its device; it is not changed.
         example: An input.
     """
-    layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
-    if not layers or not all(map(_is_plain, layers)) or not torch.backends.mkldnn.is_available():
+    if not torch.backends.mkldnn.is_available():
         return None
     try:
-        fusion = _traced(network)
+        fusion = _converted(network)
+        if fusion is None:
+            return None
         with torch.inference_mode():
             fusion.repack()
             kept, expected = example.clone(), network(example)
             agrees = bool((fusion.module(example) - expected).abs().max() <= 1e-5 * expected.abs().max())
             agrees = agrees and torch.equal(example, kept)
-    except (fx.proxy.TraceError, AttributeError, RuntimeError):  # a network that cannot be traced; another release's operators
+    except (AttributeError, RuntimeError):  # another release's operators
         return None
     return fusion if agrees else None
 
 
+def _converted(network: nn.Module) -> Fusion | None:
+    convolutions = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
+    try:
+        traced = _traced(network) if convolutions and all(map(_is_plain, convolutions)) else None
+    except (fx.proxy.TraceError, TypeError, RuntimeError):  # what the network does depends on its input
+        traced = None
+    return _packed(network) if traced is None else traced
+
+
+def _packed(network: nn.Module) -> Fusion | None:
+    """A copy that shares all tensors, with other affine layers; None if it has none."""
+    tensors = [*network.parameters(), *network.buffers()]
+    converted = Fusion(copy.deepcopy(network, {id(tensor): tensor for tensor in tensors}), [])
+    for name, layer in list(converted.module.named_modules()):
+        if type(layer) is nn.Linear and _is_at_home(layer.weight):
+            converted.module.set_submodule(name, packed := PackedLinear(layer))
+            converted.layers.append(packed)
+    if isinstance(converted.module, Gpt) and (head := converted.module.embedding_as_head()) is not None:
+        converted.module.lm_head = packed = PackedLinear(head)
+        converted.layers.append(packed)
+    return converted if converted.layers else None
+
+
+def _is_at_home(weight: Tensor) -> bool:
+    return weight.device.type == "cpu" and weight.dtype == torch.float32
+
+
 def _is_plain(layer: nn.Conv2d) -> bool:
-    on_cpu = layer.weight.device.type == "cpu" and layer.weight.dtype == torch.float32
-    return on_cpu and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
+    return _is_at_home(layer.weight) and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
 
 
 def _traced(network: nn.Module) -> Fusion:
@@ -115,7 +179,7 @@ def _traced(network: nn.Module) -> Fusion:
         if isinstance(_module(graph, node), nn.Identity):
             node.replace_all_uses_with(node.args[0])
             graph.graph.erase_node(node)
-    layers = []
+    layers: list[FusedConvolution | PackedLinear] = []
     for node in list(graph.graph.nodes):
         layer = _module(graph, node)
         if isinstance(layer, nn.Conv2d):

@@ -15,7 +15,7 @@ from landscape_core.compute.datasets import Batches
 from landscape_core.compute.devices import is_out_of_memory
 from landscape_core.compute.first_layer import FirstLayer, undecided
 from landscape_core.compute.folding import Folding
-from landscape_core.compute.fusing import fused
+from landscape_core.compute.fusing import Fusion, fused
 from landscape_core.compute.planes import Plane
 from landscape_core.compute.precision import computing_in, in_float32
 from landscape_core.errors import OutOfMemory
@@ -56,13 +56,14 @@ class MovedNetwork:
         convolutional = any(p.dim() == 4 for p in module.parameters())
         example, self._place = batches.take(0, 1)[0], (0.0, 0.0)
         self._folding = Folding(module, example) if ours and convolutional else None
-        self._fusion = None
+        self._fusion: Fusion | None = None
         self.running = module
         """What is called; it shares the network's tensors."""
         if self._folding is not None:
             self._folding.refold()
-            self._fusion = fused(self._folding.module, example)
-            self.running = self._folding.module if self._fusion is None else self._fusion.module
+            self.running = self._folding.module
+        if ours and not isinstance(module, Perceptron) and (fusion := fused(self.running, example)) is not None:
+            self._fusion, self.running = fusion, fusion.module
 
     @property
     def module(self) -> nn.Module:

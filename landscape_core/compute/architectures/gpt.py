@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import cast
 
 import torch
 from jaxtyping import Float, Int
@@ -80,7 +81,16 @@ class Gpt(nn.Module):
                 "ln_f": nn.LayerNorm(form.width, bias=form.biases),
             }
         )
-        self.lm_head = nn.Linear(form.width, form.classes, bias=False) if own_head else None
+        self.lm_head: nn.Module | None = nn.Linear(form.width, form.classes, bias=False) if own_head else None
+
+    def embedding_as_head(self) -> nn.Linear | None:
+        """The head as a layer, where it has no matrix of its own; it shares the embedding's, and is no part of the model."""
+        if self.lm_head is not None:
+            return None
+        embedding = cast("nn.Embedding", self.transformer["wte"])
+        head = nn.Linear(embedding.embedding_dim, embedding.num_embeddings, bias=False, device="meta")
+        head.weight = embedding.weight
+        return head
 
     def forward(self, tokens: Int[Tensor, "n tokens"]) -> Float[Tensor, "n tokens vocabulary"]:
         """The logits of the token that follows, at each place."""

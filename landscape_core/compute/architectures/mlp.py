@@ -43,7 +43,7 @@ class Perceptron(nn.Module):
 
     def after_first(self, units: Float[Tensor, "hidden n"]) -> Float[Tensor, "n outputs"]:
         """The outputs of the last layer, from those of the first, before its activation, one row for each unit."""
-        for layer in cast("list[nn.Linear]", list(self.layers[1:])):
+        for layer in cast("list[nn.Linear]", list(self.layers)[1:]):
             units = affine(layer.weight, layer.bias, self.activation(units))
         return units.T.contiguous()
 

@@ -9,13 +9,15 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from landscape_core.compute import build
+from landscape_core.catalogue import canonical
+from landscape_core.compute import build, load
 from landscape_core.compute.folding import Folding
 from landscape_core.compute.fusing import FusedConvolution, fused
 from landscape_core.requests import ArchitectureSpec
 
 from .test_folding import unsettled
 from .test_networks import shapes_of
+from .transformer_files import gpt_file, vit_file
 
 IMAGES = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(1)).to(memory_format=torch.channels_last)
 
@@ -42,7 +44,7 @@ def test_a_fused_network_is_the_same_function_wherever_it_is_moved(text, relus, 
     left = [node.target for node in fusion.module.graph.nodes if node.target in {functional.relu, operator.add}]
     taken = [len(node.args) for node in fusion.module.graph.nodes if node.op == "call_module"]
     assert (left, taken.count(2)) == ([], sums)
-    assert [layer._then for layer in fusion.layers].count("relu") == relus
+    assert [getattr(layer, "_then", "") for layer in fusion.layers].count("relu") == relus
     for _ in range(2):
         with torch.inference_mode():
             kept = IMAGES.clone()
@@ -98,3 +100,50 @@ def test_what_cannot_be_fused_is_left_as_it_is():
     doubled = nn.Sequential(nn.Conv2d(3, 4, 1)).double()
     for network, images in ((Deciding(), IMAGES), (strange, IMAGES), (reflecting, IMAGES), (doubled, IMAGES.double())):
         assert fused(network.eval().requires_grad_(False), images) is None
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_affine_layers_of_a_network_without_convolutions_are_laid_out_anew_wherever_it_is_moved(bias):
+    network = nn.Sequential(nn.Linear(12, 20, bias=bias), nn.GELU(), nn.Linear(20, 5, bias=bias))
+    network = network.eval().requires_grad_(False)
+    rows = torch.randn(4, 7, 12)
+    fusion = fused(network, rows)
+    assert fusion is not None
+    assert len(fusion.layers) == 2
+    for _ in range(2):
+        with torch.inference_mode():
+            torch.testing.assert_close(fusion.module(rows), network(rows), rtol=1e-5, atol=1e-6)
+        for parameter in network.parameters():
+            parameter.data.mul_(1.5).add_(0.1)
+        fusion.repack()
+    fusion.repack(torch.bfloat16)
+    with torch.inference_mode():
+        rounded, exact = fusion.module(rows).float(), network(rows)
+    assert 1e-5 < float((rounded - exact).abs().max() / exact.abs().max()) < 0.02
+
+
+def test_a_vision_transformer_keeps_its_convolution_and_has_other_affine_layers():
+    network = load(ArchitectureSpec.parse("vit:heads=3"), vit_file(12))
+    images = torch.randn(2, 2, 12, 12)
+    fusion = fused(network, images)
+    assert fusion is not None
+    assert type(fusion.module.patch_embed.proj) is nn.Conv2d
+    assert len(fusion.layers) == sum(isinstance(layer, nn.Linear) for layer in network.modules())
+    assert {id(p) for p in fusion.module.parameters()} == {id(p) for p in network.parameters()}
+
+
+@pytest.mark.parametrize("own_head", [True, False])
+def test_a_language_model_s_head_is_laid_out_anew_whether_or_not_it_is_the_embedding(own_head):
+    arrays = gpt_file(12, head="own" if own_head else "absent")
+    network = load(canonical(ArchitectureSpec.parse(f"gpt:heads=3,head={'own' if own_head else 'tied'}")), arrays)
+    kept = list(network.state_dict())
+    tokens = torch.randint(0, 5, (3, 4))
+    fusion = fused(network, tokens)
+    assert fusion is not None
+    linear = sum(isinstance(layer, nn.Linear) for layer in network.modules())
+    assert len(fusion.layers) == linear + (not own_head)
+    assert list(network.state_dict()) == kept
+    network.transformer["wte"].weight.data.mul_(2.0)
+    fusion.repack()
+    with torch.inference_mode():
+        torch.testing.assert_close(fusion.module(tokens), network(tokens), rtol=1e-4, atol=1e-5)
