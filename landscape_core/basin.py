@@ -21,7 +21,17 @@ Numbers = Float64[np.ndarray, " n"]
 
 
 class Extent(NamedTuple):
-    """A width or an area, and what it runs into: it is then a lower bound."""
+    """A width or an area, and what it runs into: it is then a lower bound.
+
+    Attributes:
+        value: In units of the directions; an area in units of δ times η.
+        ends_at: What it runs into, in words; empty if it ends by itself.
+
+    Example:
+        >>> x = np.linspace(-2, 2, 5)
+        >>> width(x, 0 * x, 1.0)  # flat up to both edges
+        Extent(value=4.0, ends_at=frozenset({'the edge of the grid'}))
+    """
 
     value: float
     ends_at: frozenset[str]

@@ -22,7 +22,20 @@ from typing import ClassVar
 
 
 class LandscapeError(Exception):
-    """Base of all errors whose text is safe and useful to show."""
+    """Base of all errors whose text is safe and useful to show.
+
+    Attributes:
+        code: What kind of error it is, for programs; every kind has its own.
+
+    Example:
+        >>> from landscape_core.reading import read_checkpoint
+        >>> try:
+        ...     _ = Path("weights.pt").write_bytes(b"")
+        ...     read_checkpoint(Path("weights.pt"))
+        ... except LandscapeError as error:
+        ...     print(error.code, "-", str(error).split(":")[0])
+        checkpoint_rejected - The file is empty
+    """
 
     code: ClassVar[str] = "error"
 

@@ -20,6 +20,16 @@ def chunk_bounds(examples: int) -> list[tuple[int, int]]:
     """Cuts 0 … examples into chunks that double: (0, 64), (64, 128), (128, 256), (256, 512) and so on.
 
     Tallies are kept per chunk, so a value does not depend on who computed what when.
+
+    Args:
+        examples: How many there are.
+
+    Returns:
+        (start, stop) of each chunk, in order.
+
+    Example:
+        >>> chunk_bounds(300)
+        [(0, 64), (64, 128), (128, 256), (256, 300)]
     """
     bounds, start, stop = [], 0, FIRST_CHUNK
     while start < examples:
@@ -32,6 +42,16 @@ def example_order(available: int, seed: int | None) -> np.ndarray:
     """The fixed order in which a split's examples are taken, (available,) int64.
 
     A permutation from numpy's PCG64 seeded by `seed`; the data set's own order for None.
+
+    Args:
+        available: How many examples the split has.
+        seed: Of the permutation.
+
+    Example:
+        >>> example_order(5, None).tolist(), sorted(example_order(5, 0).tolist())
+        ([0, 1, 2, 3, 4], [0, 1, 2, 3, 4])
+        >>> bool((example_order(100, 7) == example_order(100, 7)).all())
+        True
     """
     if seed is None:
         return np.arange(available)
@@ -46,6 +66,19 @@ def surface_from_tally(request: SurfaceRequest, tally: Tally, provenance: dict[s
         tally: Arrays of shape (ny, nx); cells with no examples become holes.
         provenance: How it was made.
         decisions: How many of each example `tally.correct` counts (`DatasetFacts.decisions`).
+
+    Returns:
+        The surface, as `surface_over` makes it.
+
+    Example:
+        >>> request = SurfaceRequest.model_validate({
+        ...     "checkpoint": "0" * 64, "architecture": {"name": "mlp"}, "data": {"dataset": "mine"},
+        ...     "plane": {"x": {"kind": "random", "seed": 1}}, "grid": {"x": {"start": -1, "stop": 1, "points": 2}},
+        ... })
+        >>> tally = Tally(np.array([[4, 0]]), np.array([[8.0, 0.0]]), np.array([[20.0, 0.0]]), np.array([[3, 0]]))
+        >>> surface = surface_from_tally(request, tally, {"source": "by hand"})
+        >>> surface.x.tolist(), surface.loss.tolist(), surface.request is request
+        ([-1.0, 1.0], [[2.0, nan]], True)
     """
     x, y = request.grid.x.coordinates, None if request.grid.y is None else request.grid.y.coordinates
     surface = surface_over(x, y, tally)
@@ -62,6 +95,17 @@ def surface_over(x: Float64[np.ndarray, " nx"], y: Float64[np.ndarray, " ny"] | 
         x: Coordinates along the first direction.
         y: Along the second; None for a curve.
         tally: Arrays of shape (ny, nx); cells with no examples become holes. Where Σ loss² is NaN, so is the standard error.
+
+    Returns:
+        Its mean is Σ loss / n, its standard error s/√n with s² = (Σ loss² − n mean²) / (n − 1); accuracies in percent.
+
+    Example:
+        >>> tally = Tally(np.array([[4, 0]]), np.array([[8.0, 0.0]]), np.array([[20.0, 0.0]]), np.array([[3, 0]]))
+        >>> surface = surface_over(np.array([0.0, 1.0]), None, tally)
+        >>> surface.loss.tolist(), surface.state.tolist(), float(surface.accuracy[0, 0])  # the second cell is a hole
+        ([[2.0, nan]], [[1, 0]], 75.0)
+        >>> round(float(surface.stderr[0, 0]), 6)  # s² = (20 - 4 · 2²) / 3, s/√n
+        0.57735
     """
     n = tally.examples
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):

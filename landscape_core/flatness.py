@@ -35,6 +35,10 @@ class Measure(Message):
         value: The number; None if it cannot be had.
         is_bound: Whether the true number is this or larger.
         note: Why it is a bound, or None; else empty.
+
+    Example:
+        >>> Measure(value=0.5, is_bound=True, note="the basin reaches the edge").value
+        0.5
     """
 
     value: float | None
@@ -52,11 +56,16 @@ class Barrier(Message):
         peak_loss: The highest loss on the line.
         peak_at: t there.
         above_line: max over t of L(t) − ((1−t) L(0) + t L(1)) (Entezari et al. 2022, definition of the barrier).
-        above_mean: max L − (L(0) + L(1)) / 2 (Frankle et al. 2020, section 2, linear interpolation instability, there of the
+        above_mean: max L − (L(0) + L(1)) / 2 (Frankle et al. 2020, linear interpolation instability, there of the
             error; Ainsworth et al. 2023, definition 2.1).
         above_higher_end: max L − max(L(0), L(1)): 0 if no point of the line is higher than its higher end.
         is_bound: Whether there are holes on the line, so that each is this or larger.
         note: Why they are bounds, or None.
+
+    Example:
+        >>> barrier = barrier_between(np.array([0.0, 0.5, 1.0]), np.array([1.0, 4.0, 2.0]))
+        >>> barrier.above_line, barrier.above_mean, barrier.above_higher_end, barrier.peak_at
+        (2.5, 2.5, 2.0, 0.5)
     """
 
     axis: str = "x"
@@ -83,8 +92,18 @@ class Flatness(Message):
         width_y: Along the second; None for a curve.
         area: Of the connected region of the plane around the centre in which it does, in units of δ times η; None for a curve.
         sharpness: 100 · (max over |α|, |β| ≤ ε of L − L(0)) / (1 + L(0)), in percent: ε-sharpness (Keskar et al. 2017,
-            equation 4) of the measured plane instead of the whole space.
+            metric 2.1) of the measured plane instead of the whole space.
         barriers: One for each direction that leads to another checkpoint.
+
+    Example:
+        >>> from landscape_core import Surface
+        >>> x = np.linspace(-2, 2, 9)
+        >>> loss = 1 + x[None, :] ** 2
+        >>> n = np.full(loss.shape, 10)
+        >>> curve = Surface(x, None, loss, np.ones(loss.shape, np.uint8), 0 * loss, n, 0 * loss)
+        >>> flat = flatness_of(curve)
+        >>> flat.centre_loss, flat.level, flat.width_x.value  # 1 + α² ≤ 2, the loss twice the centre's
+        (1.0, 2.0, 2.0)
     """
 
     centre_loss: float | None
@@ -110,6 +129,17 @@ def flatness_of(surface: Surface, level: float | None = None, epsilon: float | N
 
     Raises:
         InvalidRequest: The level is not above the centre's loss, or a number is not finite, or epsilon not positive.
+
+    Example:
+        >>> from landscape_core import Surface
+        >>> x = np.linspace(-2, 2, 9)
+        >>> loss = 1 + x[None, :] ** 2
+        >>> n = np.full(loss.shape, 10)
+        >>> curve = Surface(x, None, loss, np.ones(loss.shape, np.uint8), 0 * loss, n, 0 * loss)
+        >>> flatness_of(curve, level=3.25).width_x.value  # 1 + α² ≤ 3.25
+        3.0
+        >>> flatness_of(curve, epsilon=0.5).sharpness.value  # 100 · 0.5² / (1 + 1)
+        12.5
     """
     centre = _finite(_at(surface, 0.0, 0.0))
     level, level_is = _level(surface, centre, level)

@@ -25,7 +25,16 @@ Norm = Literal["filter", "layer", "weight", "dfilter", "dlayer", "none"]
 
 
 class RandomDirection(Message):
-    """A Gaussian direction, drawn per parameter tensor from a generator seeded by (seed, tensor name)."""
+    """A Gaussian direction, drawn per parameter tensor from a generator seeded by (seed, tensor name).
+
+    Attributes:
+        kind: Always `random`.
+        seed: 0 … 2⁶³ − 1.
+
+    Example:
+        >>> RandomDirection(seed=7).model_dump()
+        {'kind': 'random', 'seed': 7}
+    """
 
     kind: Literal["random"] = "random"
     seed: Seed
@@ -109,6 +118,18 @@ class Normalisation(Message):
 
     `ignore="biasbn"` sets tensors of at most one dimension (biases, batch-norm parameters) to zero in the direction.
     `of="states"` lets batch-norm's running statistics move as well.
+
+    Attributes:
+        norm: What a direction's parts are scaled to: `filter` and `layer` to the norm of the network's own filter or tensor,
+            `weight` to its absolute values, `dfilter` and `dlayer` to length one, `none` not at all.
+        ignore: `biasbn` or `none`.
+        of: `weights` (parameters) or `states` (all of the `state_dict`).
+
+    Example:
+        >>> Normalisation()  # filter by filter, biases and batch norm left where they are
+        Normalisation(norm='filter', ignore='biasbn', of='weights')
+        >>> Normalisation.model_validate({"norm": "layer", "ignore": "none"}).norm
+        'layer'
     """
 
     norm: Norm = "filter"
@@ -121,6 +142,23 @@ class PlaneSpec(Message):
 
     `trajectory` names the checkpoints of a training run that are projected on the plane; principal directions name their own.
     `orthogonal` takes η's component along δ off it, once both are scaled (Gram-Schmidt); Li et al. 2018 do not.
+
+    Attributes:
+        x: δ.
+        y: η.
+        normalisation: How random directions are scaled, and which tensors move.
+        trajectory: Ids of the run's checkpoints; None for none.
+        orthogonal: Whether η is put at right angles to δ.
+
+    Raises:
+        ValidationError: A curve asks for `orthogonal`, or two runs are named.
+
+    Example:
+        >>> plane = PlaneSpec(x=RandomDirection(seed=1), y=HessianDirection(index=1), orthogonal=True)
+        >>> list(plane.specs), plane.is_derived
+        (['x', 'y'], True)
+        >>> PlaneSpec(x=RandomDirection(seed=1)).model_dump(exclude={"normalisation"})
+        {'x': {'kind': 'random', 'seed': 1}, 'y': None}
     """
 
     x: DirectionSpec

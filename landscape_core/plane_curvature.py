@@ -28,6 +28,10 @@ class NegativeCurvature:
     Attributes:
         cells: How many cells were looked at.
         negative: At how many of them the smallest eigenvalue is surely negative.
+
+    Example:
+        >>> NegativeCurvature(cells=8, negative=2).share
+        0.25
     """
 
     cells: int

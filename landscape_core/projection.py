@@ -36,6 +36,11 @@ class Projection:
         plane_accuracy: (checkpoints,) percent.
         names: File name of each checkpoint; "" if unknown.
         checkpoints: Id of each; "" if unknown.
+
+    Example:
+        >>> run = Projection.read({"coordinates": [[2.0, 1.0], [0.0, 0.0]], "off_plane": [0.5, 0.0]}, axes=2)
+        >>> len(run), run.coordinates.tolist(), run.off_plane.tolist()
+        (2, [[2.0, 1.0], [0.0, 0.0]], [0.5, 0.0])
     """
 
     coordinates: Float64[np.ndarray, "checkpoints axes"]
@@ -113,6 +118,14 @@ def run_of(surface: Surface) -> Projection | None:
 
     Args:
         surface: Perhaps imported.
+
+    Example:
+        >>> from landscape_core import Surface
+        >>> one, n = np.ones((1, 1)), np.ones((1, 1), np.int64)
+        >>> told = {"trajectory": {"coordinates": [[1.5], [0.0]]}}
+        >>> curve = Surface(np.zeros(1), None, one, n.astype(np.uint8), one, n, one, provenance=told)
+        >>> run_of(curve).coordinates.ravel().tolist()
+        [1.5, 0.0]
     """
     return Projection.read(surface.provenance.get("trajectory"), 1 if surface.is_curve else 2)
 

@@ -44,10 +44,24 @@ def push(
             login that stands in front of the server. Give one over https only.
         name: What the surface is called there.
 
+    Returns:
+        The link, as in `http://127.0.0.1:8050/s/…`; of an address alone, what streams.
+
     Raises:
         InvalidRequest: If `server` is no address, or the token cannot be sent.
         PushFailed: If the server cannot be reached, or does not answer like a Loss Atlas.
         SurfaceRejected: If the server refuses the surface, with its sentence.
+
+    Example:
+        >>> from landscape_core import Surface
+        >>> from landscape_core.errors import PushFailed
+        >>> one = np.zeros((1, 1))
+        >>> surface = Surface(np.zeros(1), None, one, one.astype(np.uint8), one, one.astype(np.int64), one)
+        >>> try:
+        ...     print(push(surface, "http://127.0.0.1:9"))  # no server is there
+        ... except PushFailed as error:
+        ...     print(type(error).__name__)
+        PushFailed
     """
     if isinstance(surface, str):
         if server is not None:

@@ -43,6 +43,10 @@ class Quantity:
         meaning: One line that says what the number is.
         better: Whether larger or smaller values are better; None if neither.
         axis_title: What stands at a colour bar.
+
+    Example:
+        >>> quantity("top5").unit, quantity("top5").better, quantity("top5").is_percentage
+        ('%', 'larger', True)
     """
 
     name: str
@@ -101,24 +105,55 @@ DERIVED = {
 
 
 def is_stored(name: str) -> bool:
-    """Whether `Surface.quantities` may hold this name."""
+    """Whether `Surface.quantities` may hold this name.
+
+    Args:
+        name: Of a quantity.
+
+    Example:
+        >>> [is_stored(name) for name in ("max_eig", "class_accuracy_7", "perplexity")]
+        [True, True, False]
+    """
     return name in _FIXED or _CLASS.fullmatch(name) is not None
 
 
 def is_known(name: str) -> bool:
-    """Whether cells can have a value of this name at all: the loss, the accuracy, a stored quantity or a derived one."""
+    """Whether cells can have a value of this name at all: the loss, the accuracy, a stored quantity or a derived one.
+
+    Args:
+        name: Of a quantity.
+
+    Example:
+        >>> is_known("loss"), is_known("perplexity"), is_known("class_accuracy_100")
+        (True, True, False)
+    """
     return name in PLAIN or name in DERIVED or is_stored(name)
 
 
 def class_name(index: int) -> str:
-    """The name of the quantity that holds the accuracy of one class."""
+    """The name of the quantity that holds the accuracy of one class.
+
+    Args:
+        index: The class, from 0.
+
+    Example:
+        >>> class_name(3)
+        'class_accuracy_3'
+    """
     return f"class_accuracy_{index}"
 
 
 def class_of(name: str) -> int | None:
-    """The class of which this quantity is the accuracy; None for other quantities."""
-    found = _CLASS.fullmatch(name)
-    return int(found[1]) if found else None
+    """The class of which this quantity is the accuracy; None for other quantities.
+
+    Args:
+        name: Of a quantity.
+
+    Example:
+        >>> class_of("class_accuracy_3"), class_of("top5")
+        (3, None)
+    """
+    return int(found[1]) if (found := _CLASS.fullmatch(name)) else None
 
 
 def quantity(name: str) -> Quantity:
@@ -129,12 +164,14 @@ def quantity(name: str) -> Quantity:
 
     Raises:
         InvalidRequest: There is none of this name.
+
+    Example:
+        >>> quantity("class_accuracy_3").meaning
+        'Percent of the examples of class 3 that were classified rightly.'
     """
-    index = class_of(name)
-    if index is not None:
+    if (index := class_of(name)) is not None:
         return _of_class(name, f"class {index}")
-    found = PLAIN.get(name) or _FIXED.get(name) or DERIVED.get(name)
-    if found is None:
+    if (found := (PLAIN | _FIXED | DERIVED).get(name)) is None:
         raise InvalidRequest(f"There is no quantity {name!r}; {known_names()}.", field="colour_by")
     return found
 
@@ -148,18 +185,32 @@ def described() -> dict[str, Any]:
     """What the browser is told of quantities, JSON-able.
 
     `known` are those by name, in the order in which they are listed; in `of_class` a `{}` stands for what a class is called.
+
+    Example:
+        >>> described()["known"]["min_eig"]["title"]
+        'Smallest eigenvalue'
     """
-    known = {name: asdict(found) for name, found in (PLAIN | _FIXED | DERIVED).items()}
+    known = {n: asdict(found) for n, found in (PLAIN | _FIXED | DERIVED).items()}
     return {"known": known, "of_class": asdict(_of_class("", "{}"))}
 
 
 def known_names() -> str:
-    """What there is to choose from, as part of a sentence."""
+    """What there is to choose from, as part of a sentence.
+
+    Example:
+        >>> known_names()[:40]
+        'known are loss, accuracy, perplexity, ne'
+    """
     return f"known are {', '.join((*PLAIN, *DERIVED))}, {_stored_list()}"
 
 
 def stored_names() -> str:
-    """What a surface can store, as part of a sentence."""
+    """What a surface can store, as part of a sentence.
+
+    Example:
+        >>> stored_names()
+        'it stores top5, estimation_error, max_eig, min_eig and class_accuracy_0 to class_accuracy_99'
+    """
     return f"it stores {_stored_list()}"
 
 
@@ -168,19 +219,36 @@ def _stored_list() -> str:
 
 
 def ordered(names: Iterable[str]) -> list[str]:
-    """These stored names in the order in which they are written and listed: fixed ones first, then classes by number."""
+    """These stored names in the order in which they are written and listed: fixed ones first, then classes by number.
+
+    Args:
+        names: Stored names, each once.
+
+    Example:
+        >>> ordered(["class_accuracy_10", "class_accuracy_9", "min_eig", "top5"])
+        ['top5', 'min_eig', 'class_accuracy_9', 'class_accuracy_10']
+    """
     order = {name: index for index, name in enumerate(_FIXED)}
     return sorted(names, key=lambda name: (order.get(name, len(order)), class_of(name) or 0))
 
 
 def available(surface: Surface) -> list[str]:
-    """What this surface's cells have values of: the loss first, then whatever is known somewhere, derived ones last."""
+    """What this surface's cells have values of: the loss first, then whatever is known somewhere, derived ones last.
+
+    Args:
+        surface: The surface.
+
+    Example:
+        >>> from landscape_core import Surface
+        >>> one, n, eigenvalues = np.ones((1, 1)), np.ones((1, 1), np.int64), {"max_eig": np.full((1, 1), 4.0)}
+        >>> surface = Surface(np.zeros(1), None, one, n.astype(np.uint8), one, n, one, quantities=eigenvalues)
+        >>> available(surface)
+        ['loss', 'accuracy', 'max_eig']
+    """
     names = ["loss", *(["accuracy"] if np.isfinite(surface.accuracy).any() else []), *ordered(surface.quantities)]
     if surface.request is not None and surface.request.loss in NATS:
         names.append("perplexity")
-    if {"max_eig", "min_eig"} <= surface.quantities.keys():
-        names.append("negative_curvature")
-    return names
+    return names + (["negative_curvature"] if {"max_eig", "min_eig"} <= surface.quantities.keys() else [])
 
 
 def values(surface: Surface, name: str) -> Float64[np.ndarray, "rows nx"]:
@@ -192,12 +260,18 @@ def values(surface: Surface, name: str) -> Float64[np.ndarray, "rows nx"]:
 
     Raises:
         InvalidRequest: There is no such quantity, or the surface does not have it.
+
+    Example:
+        >>> from landscape_core import Surface
+        >>> one, n = np.ones((1, 1)), np.ones((1, 1), np.int64)
+        >>> args = (np.zeros(1), None, one, n.astype(np.uint8), one, n, one)
+        >>> surface = Surface(*args, quantities={"max_eig": 4 * one, "min_eig": -one})
+        >>> values(surface, "negative_curvature").tolist()  # |min / max|
+        [[0.25]]
     """
     quantity(name)
-    if name == "loss":
-        return surface.loss
-    if name == "accuracy":
-        return surface.accuracy
+    if name in PLAIN:
+        return np.asarray(getattr(surface, name))
     if name in surface.quantities:
         return surface.quantities[name]
     possible = name in available(surface) or (name == "perplexity" and surface.request is None)

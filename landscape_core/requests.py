@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 from typing import Annotated, Any, Literal
 
-import numpy as np
 from pydantic import AfterValidator, Field, model_validator
 
+from landscape_core.grid import MAX_POINTS, Axis, Finite, Grid
 from landscape_core.message import Message, Seed, Sha256
 from landscape_core.plane import (
     MAX_CHECKPOINTS,
@@ -65,20 +65,17 @@ __all__ = [
     "TowardsDirection",
 ]
 
-MAX_POINTS = 501
-"""Most points on one axis: 501² cells are a quarter of a million evaluations of the network."""
-
 TOLERANCE = 0.005
 """Root mean square error of a `fast` surface, as a share of the losses' range, if nothing else is asked for."""
 
 LEAST_TOLERANCE, MOST_TOLERANCE = 1e-4, 0.2
 """What may be asked for."""
 
+CURVATURE_PASSES = 200
+"""About how many evaluations of its examples a cell's eigenvalues take: some 40 products, each as long as five."""
+
 BATCH_NORM_EXAMPLES = 512
 """Most examples that batch norm's statistics are re-estimated over: one batch, which has to fit into memory."""
-
-Finite = Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6), AfterValidator(lambda value: value + 0.0)]
-"""A number of moderate size; -0.0 becomes 0.0, so that one question has one digest."""
 
 Option = str | int | Annotated[float, Field(allow_inf_nan=False)] | bool
 Budget = Literal["exact", "fast"]
@@ -137,59 +134,6 @@ class DataSlice(Message):
     examples: Annotated[int, Field(ge=1, le=100_000_000)] | None = None
     seed: Seed | None = 0
     preprocessing: Annotated[str, Field(min_length=1, max_length=64)] | Standardisation = "none"
-
-
-class Axis(Message):
-    """Evenly spaced coordinates from start to stop, both included; a single point stands at start."""
-
-    start: Finite
-    stop: Finite
-    points: int = Field(ge=1, le=MAX_POINTS)
-
-    @model_validator(mode="after")
-    def _ascending(self) -> Axis:
-        if self.points > 1 and not self.start < self.stop:
-            raise ValueError(f"start must be below stop, but {self.start:g} is not below {self.stop:g}")
-        if self.points > 1 and not (np.diff(self.coordinates) > 0).all():
-            raise ValueError(
-                f"{self.points} points do not fit between {self.start!r} and {self.stop!r}: neighbours are the same number; "
-                "take a wider range or fewer points"
-            )
-        return self
-
-    @property
-    def coordinates(self) -> np.ndarray:
-        """The coordinates, (points,) float64, in units of the direction.
-
-        Written so that an axis of 2R-1 points contains that of R points exactly, and stop is met exactly.
-        """
-        if self.points == 1:
-            return np.array([self.start])
-        t = np.arange(self.points) / (self.points - 1)
-        values = self.start + (self.stop - self.start) * t
-        values[-1] = self.stop
-        return values
-
-
-class Grid(Message):
-    """One axis (a curve) or two (a surface)."""
-
-    x: Axis
-    y: Axis | None = None
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(ny, nx); ny is 1 for a curve."""
-        return (1 if self.y is None else self.y.points, self.x.points)
-
-    @property
-    def cells(self) -> int:
-        """How many cells the grid has."""
-        return self.shape[0] * self.shape[1]
-
-
-CURVATURE_PASSES = 200
-"""About how many evaluations of its examples a cell's eigenvalues take: some 40 products, each as long as five."""
 
 
 class CurvatureSpec(Message):

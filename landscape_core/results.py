@@ -122,6 +122,18 @@ class Surface:
         provenance: How it was made: versions, device, hashes, times. JSON-able.
         quantities: What else is known of the cells, by the names in `landscape_core.quantities`: (ny, nx) each, NaN where
             unknown and where nothing was computed.
+
+    Example:
+        >>> x = np.linspace(-1, 1, 3)
+        >>> state = np.array([[MEASURED, MEASURED, NOT_COMPUTED]], np.uint8)
+        >>> loss, n = np.array([[1.0, 0.0, np.nan]]), np.array([[10, 10, 0]])
+        >>> curve = Surface(x, None, loss, state, loss * 0 + 50, n, loss * 0)
+        >>> curve.is_curve, curve.not_finite, float(curve.loss[0, 0])
+        (True, 0, 1.0)
+        >>> curve.save("curve.npz")
+        >>> from landscape_core import load
+        >>> load("curve.npz").loss.tolist()
+        [[1.0, 0.0, nan]]
     """
 
     x: Float64[np.ndarray, " nx"]

@@ -99,6 +99,15 @@ class Curvature:
         loss: That mean; NaN where it is not finite.
         products: How many products with the Hessian it took.
         provenance: How it was measured. JSON-able.
+
+    Example:
+        >>> import landscape_core as lc
+        >>> data = [(torch.tensor([[2.0, 0.0], [0.0, 1.0]]), torch.zeros(2, 1))]
+        >>> model = torch.nn.Linear(2, 1, bias=False)
+        >>> squared = lambda out, y: ((out - y) ** 2).mean(dim=1)
+        >>> found = lc.curvature(model, squared, data, top=2, trace_probes=4, density_probes=1)
+        >>> found.parameters, found.examples, found.largest.round(5).tolist(), found.negative_share
+        (2, 2, [4.0, 1.0], 0.0)
     """
 
     largest: Float64[np.ndarray, " top"]

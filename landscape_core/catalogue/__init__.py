@@ -11,15 +11,14 @@ from landscape_core.catalogue.data import (
     dataset_entry,
     datasets,
     facts,
-    preprocessings,
     split_files,
-    standardisation,
 )
 from landscape_core.catalogue.family import ArchitectureEntry, Candidate
 from landscape_core.catalogue.idx import read_idx
 from landscape_core.catalogue.matching import explain_no_match, fit, macs_per_example, match, nearest
 from landscape_core.catalogue.networks import architectures, canonical, resolve
 from landscape_core.catalogue.plane_checks import check_plane
+from landscape_core.catalogue.preprocessing import preprocessings, standardisation
 
 __all__ = [
     "AffineLayer",

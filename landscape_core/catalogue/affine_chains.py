@@ -11,7 +11,18 @@ from landscape_core.requests import Message
 
 
 class AffineLayer(Message):
-    """One affine layer of a file: x W^T + b. `weight` and `bias` are the file's names."""
+    """One affine layer of a file: x W^T + b. `weight` and `bias` are the file's names.
+
+    Attributes:
+        weight: (outputs, inputs).
+        bias: (outputs,); None if there is none.
+        inputs: How many numbers it reads.
+        outputs: How many it gives.
+
+    Example:
+        >>> affine_layers({"fc1.weight": (5, 4), "fc1.bias": (5,)})
+        (AffineLayer(weight='fc1.weight', bias='fc1.bias', inputs=4, outputs=5),)
+    """
 
     weight: str
     bias: str | None
@@ -49,8 +60,16 @@ def affine_layers(shapes: Shapes) -> tuple[AffineLayer, ...]:
     The layers' order is that of the one number in which their names differ (`fc1`, `fc2`; `layers.0`, `layers.2`),
     because safetensors files are sorted by name; if there is no such number, or they do not chain that way, the file's.
 
+    Args:
+        shapes: The file's names and shapes.
+
     Raises:
         InvalidRequest: They form no chain; the text says what stands in the way.
+
+    Example:
+        >>> chain = affine_layers({"fc2.weight": (3, 5), "fc1.weight": (5, 4)})
+        >>> [layer.weight for layer in chain], chain[0].inputs, chain[-1].outputs
+        (['fc1.weight', 'fc2.weight'], 4, 3)
     """
     weights = [name for name, shape in shapes.items() if len(shape) == 2]
     problem = _no_chain_at_all(shapes, weights)

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
 
-from landscape_core.catalogue.data import DatasetFacts, standardisation
+from landscape_core.catalogue.data import DatasetFacts
 from landscape_core.catalogue.family import COUNTER, Candidate, Shapes
 from landscape_core.catalogue.matching import fit, size_problem
+from landscape_core.catalogue.metric_checks import check_metrics
 from landscape_core.catalogue.networks import symmetry_of
 from landscape_core.catalogue.plane_checks import check_memory, check_plane
+from landscape_core.catalogue.preprocessing import standardisation
 from landscape_core.errors import InvalidRequest
-from landscape_core.quantities import MAX_CLASSES
 from landscape_core.requests import (
     ArchitectureSpec,
-    Metric,
     Standardisation,
     SurfaceRequest,
     TowardsDirection,
 )
-
-LEAST_FOR_TOP5 = 6
-"""Fewest classes of which it says something that the label is among the five largest outputs."""
-
-MAX_CLASS_VALUES = 2_000_000
-"""Most accuracies of single classes in one surface: every stage of it is sent to whoever looks at it."""
 
 
 def check_request(request: SurfaceRequest, shapes: Shapes, dataset: DatasetFacts) -> None:
@@ -39,6 +32,19 @@ def check_request(request: SurfaceRequest, shapes: Shapes, dataset: DatasetFacts
 
     Raises:
         InvalidRequest: It cannot; `field` names the part at fault and the text what to change.
+
+    Example:
+        >>> request = SurfaceRequest.model_validate({
+        ...     "checkpoint": "0" * 64, "architecture": {"name": "mlp"}, "data": {"dataset": "mine"}, "loss": "mse",
+        ...     "plane": {"x": {"kind": "random", "seed": 1}}, "grid": {"x": {"start": -1, "stop": 1, "points": 3}},
+        ... })
+        >>> facts = DatasetFacts(id="mine", title="Mine", splits={"train": 9}, shape=(2,), dtype="float32", classes=2)
+        >>> check_request(request, {"w.weight": (2, 2)}, facts)  # it can be computed
+        >>> try:
+        ...     check_request(request, {"w.weight": (2, 7)}, facts)
+        ... except InvalidRequest as error:
+        ...     print(error.field, "-", str(error).split(";")[0])
+        data.dataset - This mlp takes 7 numbers per example, but Mine has 2 (2)
     """
     candidate = fit(request.architecture, shapes)
     _check_batch_norm(request, shapes)
@@ -73,6 +79,18 @@ def check_data(request: SurfaceRequest, dataset: DatasetFacts) -> None:
 
     Raises:
         InvalidRequest: They cannot; `field` names the part at fault and the text what to change.
+
+    Example:
+        >>> request = SurfaceRequest.model_validate({
+        ...     "checkpoint": "0" * 64, "architecture": {"name": "mlp"}, "data": {"dataset": "mine"}, "loss": "mse",
+        ...     "plane": {"x": {"kind": "random", "seed": 1}}, "grid": {"x": {"start": -1, "stop": 1, "points": 3}},
+        ... })
+        >>> facts = DatasetFacts(id="mine", title="Mine", splits={"test": 9}, shape=(2,), dtype="float32", classes=2)
+        >>> try:
+        ...     check_data(request, facts)
+        ... except InvalidRequest as error:
+        ...     print(error.field, "-", error)
+        data.split - Mine has no train examples, only a test split.
     """
     _check_examples(request, dataset)
     _check_preprocessing(request.data.preprocessing, dataset)
@@ -92,6 +110,15 @@ def check_companion(architecture: ArchitectureSpec, shapes: Shapes, others: Shap
 
     Raises:
         InvalidRequest: It does not; the text says what differs.
+
+    Example:
+        >>> mlp, own = ArchitectureSpec(name="mlp"), {"a.weight": (5, 4), "b.weight": (3, 5)}
+        >>> check_companion(mlp, own, {"fc1.weight": (5, 4), "fc2.weight": (3, 5)}, "other.pt", "plane.x.checkpoint")
+        >>> try:
+        ...     check_companion(mlp, own, {"fc1.weight": (6, 4), "fc2.weight": (3, 6)}, "other.pt", "plane.x.checkpoint")
+        ... except InvalidRequest as error:
+        ...     print(error.field, "-", str(error).split(", but")[0])
+        plane.x.checkpoint - other.pt is of another mlp: its layers.0.weight has the shape (6, 4)
     """
     wanted = _network_shapes(architecture, shapes)
     try:
@@ -138,39 +165,6 @@ def _check_metrics(request: SurfaceRequest, dataset: DatasetFacts) -> None:
             field="metrics",
         )
     check_metrics(request.metrics, dataset.classes, request.grid.cells, dataset.title)
-
-
-def check_metrics(metrics: Collection[Metric], classes: int, cells: int, called: str) -> None:
-    """Passes when what else is to be counted means something for so many classes, and can be held.
-
-    Args:
-        metrics: Those that are asked for.
-        classes: How many classes there are.
-        cells: How many cells the grid has.
-        called: What has the classes, for the message.
-
-    Raises:
-        InvalidRequest: It does not, or cannot.
-    """
-    if "top5" in metrics and classes < LEAST_FOR_TOP5:
-        raise InvalidRequest(
-            f"{called} has {classes} classes, of which five are nearly all; top5 needs at least {LEAST_FOR_TOP5}, so leave it "
-            "out.",
-            field="metrics",
-        )
-    if "class_accuracy" not in metrics:
-        return
-    if classes > MAX_CLASSES:
-        raise InvalidRequest(
-            f"{called} has {classes:,} classes; class_accuracy is for at most {MAX_CLASSES}, so leave it out.",
-            field="metrics",
-        )
-    if (values := cells * classes) > MAX_CLASS_VALUES:
-        raise InvalidRequest(
-            f"{cells:,} cells of {classes} classes are {values:,} accuracies, and at most {MAX_CLASS_VALUES:,} are kept; take "
-            "fewer points, or leave out class_accuracy.",
-            field="metrics",
-        )
 
 
 def _check_examples(request: SurfaceRequest, dataset: DatasetFacts) -> None:

@@ -34,6 +34,15 @@ class Comparison(Message):
         unexpected: How many the file has and the network has not.
         reshaped: How many both have, with another shape.
         differences: The first of each kind, in that order and each in its own, `MOST_NAMED` at most.
+
+    Example:
+        >>> from landscape_core.catalogue import nearest
+        >>> from landscape_core.catalogue.families.three_stage_resnets import resnet_tensors
+        >>> shapes = dict(resnet_tensors(20, conv_shortcuts=True, channels=3, classes=10))
+        >>> del shapes["conv1.weight"]
+        >>> found = nearest(shapes)
+        >>> str(found.architecture), found.missing, found.unexpected
+        ('resnet20', 1, 0)
     """
 
     architecture: ArchitectureSpec

@@ -1,4 +1,4 @@
-"""The catalogued data sets and preprocessings, and which of them are on this machine. numpy only.
+"""The catalogued data sets, and which of them are on this machine. numpy only.
 
 A data set's files are looked for in this order:
 
@@ -13,8 +13,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from landscape_core.catalogue.idx import idx_shape
-from landscape_core.errors import DatasetRejected, InvalidRequest, NotFound
-from landscape_core.requests import Message, Standardisation
+from landscape_core.errors import DatasetRejected, NotFound
+from landscape_core.requests import Message
 
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 SAMPLE_FILE = Path(__file__).parent / "samples" / "fashion-mnist-sample.npz"
@@ -39,6 +39,11 @@ class DatasetEntry(Message):
         classes: How many classes its labels have.
         preprocessing: The name of the preprocessing that is usual for it.
         source: Where it comes from, and its licence.
+
+    Example:
+        >>> entry = dataset_entry("cifar10")
+        >>> entry.title, entry.shape, entry.classes
+        ('CIFAR-10', (3, 32, 32), 10)
     """
 
     id: str
@@ -62,6 +67,11 @@ class DatasetFacts(Message):
         classes: How many classes: one more than the largest label; one more than the largest id of a token.
         preprocessing: The name of the preprocessing that is usual for it.
         source: Where it comes from, and its licence.
+
+    Example:
+        >>> mine = DatasetFacts(id="mine", title="Mine", splits={"train": 100}, shape=(64,), dtype="int32", classes=50)
+        >>> mine.holds_tokens, mine.decisions  # 64 tokens a sequence
+        (True, 64)
     """
 
     id: str
@@ -97,42 +107,13 @@ def holds_tokens(dtype: str) -> bool:
     return "int" in dtype and dtype != "uint8"
 
 
-def preprocessings() -> dict[str, Standardisation | None]:
-    """Every named preprocessing; None leaves values as they are.
-
-    Sources: `cifar10-li2018` is data_loader.py of the code of Li et al. 2018; `imagenet` is torchvision's; the others are
-    the mean and standard deviation of the training images.
-    """
-    thirds = ((125.3 / 255, 123.0 / 255, 113.9 / 255), (63.0 / 255, 62.1 / 255, 66.7 / 255))
-    return {
-        "none": None,
-        "mnist": Standardisation(mean=(0.1307,), std=(0.3081,)),
-        "fashion-mnist": Standardisation(mean=(0.2860,), std=(0.3530,)),
-        "cifar10": Standardisation(mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616)),
-        "cifar10-li2018": Standardisation(mean=thirds[0], std=thirds[1]),
-        "imagenet": Standardisation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
-    }
-
-
-def standardisation(preprocessing: str | Standardisation) -> Standardisation | None:
-    """The mean and standard deviation that a request's `data.preprocessing` stands for; None leaves values as they are.
-
-    Raises:
-        InvalidRequest: There is no preprocessing of this name.
-    """
-    if isinstance(preprocessing, Standardisation):
-        return preprocessing
-    named = preprocessings()
-    if preprocessing not in named:
-        raise InvalidRequest(
-            f"There is no preprocessing {preprocessing!r}; choose one of {', '.join(named)}, or give mean and std.",
-            field="data.preprocessing",
-        )
-    return named[preprocessing]
-
-
 def datasets() -> list[DatasetEntry]:
-    """All catalogued data sets; `available_datasets` tells which are on this machine."""
+    """All catalogued data sets; `available_datasets` tells which are on this machine.
+
+    Example:
+        >>> {"cifar10", "mnist", "fashion-mnist"} <= {entry.id for entry in datasets()}
+        True
+    """
     zalando = "Zalando Research, Fashion-MNIST (Xiao, Rasul, Vollgraf 2017), MIT licence"
 
     def entry(name: str, title: str, shape: tuple[int, ...], preprocessing: str, source: str) -> DatasetEntry:
@@ -157,6 +138,10 @@ def class_names(dataset: str) -> tuple[str, ...] | None:
 
     Args:
         dataset: A catalogued name, or the id of an uploaded data set, whose classes have no names.
+
+    Example:
+        >>> class_names("cifar10")[:2], class_names("0" * 64)
+        (('airplane', 'automobile'), None)
     """
     known = {
         "fashion-mnist-sample": FASHION_CLASSES,
@@ -170,8 +155,15 @@ def class_names(dataset: str) -> tuple[str, ...] | None:
 def dataset_entry(name: str) -> DatasetEntry:
     """The catalogued data set of this name.
 
+    Args:
+        name: As a request's `data.dataset` gives it.
+
     Raises:
         NotFound: There is none.
+
+    Example:
+        >>> dataset_entry("mnist").preprocessing
+        'mnist'
     """
     known = {entry.id: entry for entry in datasets()}
     if name not in known:
@@ -189,6 +181,12 @@ def split_files(name: str, split: str, folder: Path) -> tuple[Path, ...]:
 
     Returns:
         (images, labels) for IDX files, the batches for CIFAR-10, the one file of the sample; empty if they are not here.
+
+    Example:
+        >>> split_files("cifar10", "train", Path("nowhere"))
+        ()
+        >>> len(split_files("fashion-mnist-sample", "test", Path("nowhere")))
+        1
     """
     if name == "fashion-mnist-sample":
         return (SAMPLE_FILE,)
@@ -216,9 +214,20 @@ def _split_size(name: str, files: tuple[Path, ...]) -> int:
 def facts(name: str, folder: Path) -> DatasetFacts | None:
     """What is known of a catalogued data set on this machine; None if its files are not here.
 
+    Args:
+        name: A catalogued name.
+        folder: Where data sets are kept.
+
     Raises:
         NotFound: There is no data set of this name.
         DatasetRejected: Its files are damaged.
+
+    Example:
+        >>> found = facts("fashion-mnist-sample", Path("nowhere"))
+        >>> found.shape, found.classes
+        ((1, 28, 28), 10)
+        >>> facts("cifar10", Path("nowhere")) is None
+        True
     """
     entry = dataset_entry(name)
     if name == "fashion-mnist-sample":
@@ -238,6 +247,10 @@ def available_datasets(folder: Path) -> list[DatasetFacts]:
 
     Args:
         folder: Where data sets are kept; it need not exist.
+
+    Example:
+        >>> "fashion-mnist-sample" in [found.id for found in available_datasets(Path("nowhere"))]  # it is shipped
+        True
     """
     found = []
     for entry in datasets():

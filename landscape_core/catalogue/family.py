@@ -33,7 +33,19 @@ DAMAGED = 0.5
 
 
 class ArchitectureEntry(Message):
-    """One catalogued architecture. `options` lists the values of each option, the default first."""
+    """One catalogued architecture. `options` lists the values of each option, the default first.
+
+    Attributes:
+        name: What a request's `architecture.name` takes.
+        title: For people.
+        options: Name of each option -> its values, the default first.
+
+    Example:
+        >>> from landscape_core.catalogue import architectures
+        >>> entry = next(entry for entry in architectures() if entry.name == "mlp")
+        >>> entry.title, entry.options["activation"][0]
+        ('Multi-layer perceptron', 'relu')
+    """
 
     name: str
     title: str
@@ -52,6 +64,12 @@ class Candidate(Message):
         takes_tokens: Whether an example is a sequence of token ids, of which `classes` is the vocabulary.
         transposed: Matrices that the file has as (inputs, outputs), by the network's names.
         copies: A tensor of the file -> the one that it has to equal, because they are one in the network.
+
+    Example:
+        >>> from landscape_core.catalogue import match
+        >>> candidate = match({"a.weight": (5, 4), "b.weight": (3, 5)})[0]
+        >>> str(candidate.architecture), candidate.input_shape, candidate.classes, candidate.renames["layers.0.weight"]
+        ('mlp', (4,), 3, 'a.weight')
     """
 
     architecture: ArchitectureSpec

@@ -39,8 +39,20 @@ def idx_shape(path: Path) -> tuple[int, ...]:
 def read_idx(path: Path) -> UInt8[np.ndarray, ...]:
     """The array of an IDX file of unsigned bytes; `.gz` is unpacked.
 
+    Args:
+        path: The file.
+
+    Returns:
+        Of the shape that its header gives.
+
     Raises:
         DatasetRejected: It is no such file, or its length is not what its header says.
+
+    Example:
+        >>> header = bytes([0, 0, 8, 2]) + (2).to_bytes(4, "big") + (3).to_bytes(4, "big")
+        >>> _ = Path("six.idx").write_bytes(header + bytes(range(6)))
+        >>> read_idx(Path("six.idx")).tolist()
+        [[0, 1, 2], [3, 4, 5]]
     """
     with _opened(path) as file:
         shape = _header(file, path)

@@ -16,8 +16,21 @@ def fit(spec: ArchitectureSpec, shapes: Shapes) -> Candidate:
         spec: The architecture.
         shapes: The file's names and shapes, in the file's order.
 
+    Returns:
+        Its sizes, and how the file's names go with the network's.
+
     Raises:
         InvalidRequest: There is no such architecture or option, or it does not fit; the text says what differs.
+
+    Example:
+        >>> fit(ArchitectureSpec(name="mlp"), {"a.weight": (5, 4), "b.weight": (3, 5)}).classes
+        3
+        >>> from landscape_core.errors import InvalidRequest
+        >>> try:
+        ...     fit(ArchitectureSpec(name="mlp"), {"a.weight": (5, 4), "b.weight": (3, 6)})
+        ... except InvalidRequest as error:
+        ...     print(error)
+        The checkpoint is no chain of affine layers: a.weight gives 5 numbers, but b.weight takes 6.
     """
     options = resolve(spec)
     return family_of(spec.name).fit(spec, options, shapes)
@@ -52,7 +65,15 @@ def _is_nearly_known(shapes: Shapes) -> bool:
 
 
 def explain_no_match(shapes: Shapes) -> str:
-    """One sentence for a file that fits no architecture: the nearest one, and what is missing, unexpected or of other shape."""
+    """One sentence for a file that fits no architecture: the nearest one, and what is missing, unexpected or of other shape.
+
+    Args:
+        shapes: The file's names and shapes.
+
+    Example:
+        >>> explain_no_match({})
+        "The file holds no tensors, so no architecture fits; give a checkpoint with the network's parameters."
+    """
     if not shapes:
         return "The file holds no tensors, so no architecture fits; give a checkpoint with the network's parameters."
     near = [found for family in FAMILIES if (found := family.near_miss(shapes)) is not None]
@@ -63,7 +84,15 @@ def explain_no_match(shapes: Shapes) -> str:
 
 
 def nearest(shapes: Shapes) -> Comparison | None:
-    """The catalogued network that has most of a file's tensors, held against the file; None if none has any."""
+    """The catalogued network that has most of a file's tensors, held against the file; None if none has any.
+
+    Args:
+        shapes: The file's names and shapes.
+
+    Example:
+        >>> nearest({"something": (1, 2)}) is None
+        True
+    """
     found = [comparison for family in FAMILIES if (comparison := family.nearest(shapes)) is not None]
     return max(found, key=lambda each: (each.same, -each.missing - each.reshaped), default=None)
 

@@ -10,7 +10,12 @@ from landscape_core.requests import ArchitectureSpec
 
 
 def architectures() -> list[ArchitectureEntry]:
-    """All catalogued architectures."""
+    """All catalogued architectures.
+
+    Example:
+        >>> {"resnet56", "resnet56_noshort", "vgg9", "mlp"} <= {entry.name for entry in architectures()}
+        True
+    """
     return [entry for family in FAMILIES for entry in family.entries()]
 
 
@@ -34,8 +39,17 @@ def family_of(name: str) -> Family:
 def resolve(spec: ArchitectureSpec) -> dict[str, str]:
     """The value of every option of a catalogued architecture, defaults included.
 
+    Args:
+        spec: A name with some options.
+
     Raises:
         InvalidRequest: There is no such architecture, option or value.
+
+    Example:
+        >>> resolve(ArchitectureSpec(name="mlp"))
+        {'activation': 'relu'}
+        >>> resolve(ArchitectureSpec.parse("mlp:activation=tanh"))
+        {'activation': 'tanh'}
     """
     entry = family_of(spec.name).entry(spec.name)
     options = {} if entry is None else entry.options
@@ -58,8 +72,15 @@ def resolve(spec: ArchitectureSpec) -> dict[str, str]:
 def canonical(spec: ArchitectureSpec) -> ArchitectureSpec:
     """The same architecture with its default options left out, so that one question has one digest.
 
+    Args:
+        spec: A name with some options.
+
     Raises:
         InvalidRequest: There is no such architecture, option or value.
+
+    Example:
+        >>> [str(canonical(ArchitectureSpec.parse(f"mlp:activation={name}"))) for name in ("relu", "tanh")]
+        ['mlp', 'mlp:activation=tanh']
     """
     defaults = resolve(ArchitectureSpec(name=spec.name))
     return ArchitectureSpec(name=spec.name, options={k: v for k, v in resolve(spec).items() if v != defaults[k]})

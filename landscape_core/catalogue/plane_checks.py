@@ -24,6 +24,14 @@ def check_plane(plane: PlaneSpec, checkpoint: str = "") -> None:
 
     Raises:
         InvalidRequest: They are the same, or one has no length.
+
+    Example:
+        >>> check_plane(PlaneSpec(x=RandomDirection(seed=1), y=RandomDirection(seed=2)))
+        >>> try:
+        ...     check_plane(PlaneSpec(x=RandomDirection(seed=1), y=RandomDirection(seed=1)))
+        ... except InvalidRequest as error:
+        ...     print(error.field, "-", error)
+        plane.y.seed - Both directions have seed 1, so they are the same and span a line; give them different seeds.
     """
     x, y = plane.x, plane.y
     if isinstance(x, RandomDirection) and isinstance(y, RandomDirection) and x.seed == y.seed:

@@ -2,7 +2,7 @@
 
 The statistics that a checkpoint holds are of its own weights: a few steps away, each layer divides by a variance that is not
 that of its input any more, and the loss explodes for that reason alone. Re-estimation is a pass of the moved network over fixed
-examples, as `torch.optim.swa_utils.update_bn` makes it for averaged weights (Izmailov et al. 2018, section 3.2), here with
+examples, as `torch.optim.swa_utils.update_bn` makes it for averaged weights (Izmailov et al. 2018), here with
 all examples in one batch and nothing but batch norm in training mode:
 
 * in this pass every layer normalises with the mean and the biased variance of its input, as torch's training mode does, and so
@@ -10,7 +10,7 @@ all examples in one batch and nothing but batch norm in training mode:
 * afterwards it keeps that mean, and the unbiased variance n / (n − 1) of it, as torch's `running_var` does; of a layer that is
   used several times in a pass, their mean over the uses, as torch's cumulative average (`momentum=None`) has it.
 
-One batch, because the average over small batches depends on how they are cut (Wu and Johnson 2021, section 3).
+One batch, because the average over small batches depends on how they are cut (Wu and Johnson 2021).
 """
 
 from __future__ import annotations

@@ -38,6 +38,10 @@ class DerivedDirections:
         x: One float32 array for each moved tensor; empty if `plane.x` is random.
         y: The same for `plane.y`; None if it is random or there is none.
         about: What the provenance says of them.
+
+    Example:
+        >>> DerivedDirections(x=[np.ones((2, 2), np.float32)], y=None).about
+        {}
     """
 
     x: list[np.ndarray]
@@ -71,6 +75,18 @@ def derive(
         InvalidRequest: The request does not go with its checkpoints or the data set, or there is no such direction.
         Cancelled: `should_stop` said so.
         OutOfMemory: The device's memory does not suffice.
+
+    Example:
+        >>> request = SurfaceRequest.model_validate({
+        ...     "checkpoint": "0" * 64, "architecture": {"name": "mlp"}, "data": {"dataset": "mine"}, "loss": "mse",
+        ...     "plane": {"x": {"kind": "towards", "checkpoint": "1" * 64}},
+        ...     "grid": {"x": {"start": -1, "stop": 1, "points": 3}},
+        ... })
+        >>> tensors = {"w.weight": np.eye(2, dtype=np.float32)}
+        >>> examples = Examples.from_arrays(np.eye(2, dtype=np.float32), np.array([0, 1]))
+        >>> others = {"1" * 64: {"w.weight": np.array([[1, 2], [0, 1]], np.float32)}}
+        >>> derive(request, tensors, examples, checkpoints=others.__getitem__).x[0].tolist()
+        [[0.0, 2.0], [0.0, 0.0]]
     """
     check_request(request, {name: tuple(array.shape) for name, array in tensors.items()}, examples.facts)
     compute_exactly(threads)
@@ -95,9 +111,26 @@ def project(
         files: What the direction file holds: `plane.x` takes its x, `plane.y` its y.
         checkpoints: Reads the other checkpoints that the request names.
 
+    Returns:
+        Both directions, and in `about["trajectory"]` the run's places on the plane (in units of the directions) and its
+        distances from it (in parameter space).
+
     Raises:
         InvalidRequest: The plane does not go with its checkpoints, or asks for the Hessian, which is of a loss.
         DirectionsRejected: The direction file does not belong to the network.
+
+    Example:
+        >>> request = SurfaceRequest.model_validate({
+        ...     "checkpoint": "0" * 64, "architecture": {"name": "mlp"}, "data": {"dataset": "mine"}, "loss": "mse",
+        ...     "plane": {"x": {"kind": "towards", "checkpoint": "1" * 64}, "trajectory": ["2" * 64]},
+        ...     "grid": {"x": {"start": -1, "stop": 1, "points": 3}},
+        ... })
+        >>> tensors = {"w.weight": np.eye(2, dtype=np.float32)}
+        >>> steps = {"1" * 64: 2, "2" * 64: 1}
+        >>> others = {name: {"w.weight": np.array([[1, step], [0, 1]], np.float32)} for name, step in steps.items()}
+        >>> seen = project(request, tensors, checkpoints=others.__getitem__).about["trajectory"]
+        >>> np.abs(seen["coordinates"]).round(6).tolist(), seen["off_plane"]  # half the way, and θ* itself
+        ([[0.5], [0.0]], [0.0, 0.0])
     """
 
     def hessian(_network: nn.Module, _count: int) -> Hessian:

@@ -16,8 +16,15 @@ def choose_device(name: str = "auto") -> str:
     Args:
         name: `auto` (an accelerator such as a GPU if PyTorch sees one, else the CPU), or a PyTorch device such as `cuda:1`.
 
+    Returns:
+        A name that `torch.device` takes.
+
     Raises:
         InvalidRequest: It is no device of this machine.
+
+    Example:
+        >>> choose_device("cpu")
+        'cpu'
     """
     if name == "auto":
         accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
@@ -32,7 +39,12 @@ def choose_device(name: str = "auto") -> str:
 
 
 def cpu_threads() -> int:
-    """How many CPU threads PyTorch computes with."""
+    """How many CPU threads PyTorch computes with.
+
+    Example:
+        >>> cpu_threads() >= 1
+        True
+    """
     return torch.get_num_threads()
 
 

@@ -25,7 +25,13 @@ PARALLEL = 1e-6
 
 @runtime_checkable
 class DirectionArrays(Protocol):
-    """What a direction file holds: `x` for `plane.x`, `y` for `plane.y`, each a list of arrays; None where it has none."""
+    """What a direction file holds: `x` for `plane.x`, `y` for `plane.y`, each a list of arrays; None where it has none.
+
+    Example:
+        >>> from landscape_core.reading import DirectionsContents
+        >>> isinstance(DirectionsContents([np.ones(3, np.float32)]), DirectionArrays)
+        True
+    """
 
     @property
     def x(self) -> list[np.ndarray]:
@@ -88,6 +94,14 @@ def draw(
     Raises:
         DirectionsRejected: The arrays do not belong to the network.
         InvalidRequest: A direction that is not random was asked for, and not given.
+
+    Example:
+        >>> network = nn.Linear(3, 2)
+        >>> weight, bias = draw(RandomDirection(seed=1), network, Normalisation())
+        >>> weight.shape, bias.tolist()
+        (torch.Size([2, 3]), [0.0, 0.0])
+        >>> bool(torch.allclose(weight.norm(dim=1), network.weight.norm(dim=1)))
+        True
     """
     tensors = moved_tensors(module, normalisation)
     if isinstance(spec, RandomDirection):
@@ -151,9 +165,25 @@ def directions_for(
         module: The network, on the CPU, under its catalogue names.
         arrays: What the direction file holds, or `derivation.derive` made: `plane.x` takes its x, `plane.y` its y.
 
+    Returns:
+        δ and η, one tensor for each of `moved_tensors`, in that order.
+
     Raises:
         DirectionsRejected: The file does not belong to the network, or has no second direction where one is asked for.
         InvalidRequest: A direction that is not random was asked for, and not given.
+
+    Example:
+        >>> request = SurfaceRequest.model_validate({
+        ...     "checkpoint": "0" * 64, "architecture": {"name": "mlp"}, "data": {"dataset": "mine"}, "loss": "mse",
+        ...     "plane": {"x": {"kind": "random", "seed": 1}, "y": {"kind": "random", "seed": 2}},
+        ...     "grid": {a: {"start": -1, "stop": 1, "points": 3} for a in "xy"},
+        ... })
+        >>> network = nn.Linear(3, 2)
+        >>> x, y = directions_for(request, network)
+        >>> [tuple(tensor.shape) for tensor in x], bool(x[1].any())  # biases are left where they are
+        ([(2, 3), (2,)], False)
+        >>> bool(torch.allclose(x[0].norm(dim=1), network.weight.norm(dim=1)))  # filter by filter
+        True
     """
     return plane_directions(request.plane, module, arrays)
 

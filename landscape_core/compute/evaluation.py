@@ -34,7 +34,7 @@ from landscape_core.compute.premises import check_asked, check_outputs
 from landscape_core.compute.provenance import about_directions, made_with
 from landscape_core.errors import Cancelled, OutOfMemory
 from landscape_core.estimate import chunk_bounds
-from landscape_core.requests import Grid, Precision, SurfaceRequest
+from landscape_core.requests import Precision, SurfaceRequest
 from landscape_core.results import Tally
 
 _Counts = dict[str, Int[Tensor, "*_cells"]]
@@ -59,6 +59,17 @@ class Evaluator:
         InvalidRequest: The request does not go with the checkpoint or the data set, or a direction was not given.
         DirectionsRejected: The direction file does not belong to the network.
         OutOfMemory: Network or examples do not fit into the device's memory.
+
+    Example:
+        >>> request = SurfaceRequest.model_validate({
+        ...     "checkpoint": "0" * 64, "architecture": {"name": "mlp"}, "data": {"dataset": "mine"}, "loss": "mse",
+        ...     "plane": {"x": {"kind": "random", "seed": 1}}, "grid": {"x": {"start": -1, "stop": 1, "points": 3}},
+        ... })
+        >>> tensors = {"w.weight": np.eye(2, dtype=np.float32)}
+        >>> examples = Examples.from_arrays(np.eye(2, dtype=np.float32), np.array([0, 1]))
+        >>> tally = Evaluator(request, tensors, examples).tally([(0, 0), (0, 1)], 0, 2)  # two cells, both examples
+        >>> tally.examples.tolist(), float(tally.loss_sum[1]), int(tally.correct[1])
+        ([2, 2], 0.0, 2)
     """
 
     def __init__(
@@ -96,7 +107,7 @@ class Evaluator:
         self._network.precision = request.precision
         if own is not None:
             self._check_outputs()
-        self._alphas, self._betas = _coordinates(request.grid)
+        self._alphas, self._betas = request.grid.coordinates
 
     @property
     def examples(self) -> int:
@@ -256,13 +267,9 @@ class Evaluator:
             counted.append(counts)
             position = end
         loss_sum, loss_sq = float64_sums(losses)
-        return Tally(
-            np.array([stop - start]),
-            np.array([loss_sum]),
-            np.array([loss_sq]),
-            np.array([int(torch.cat(right).sum())]),
-            {name: torch.stack([counts[name] for counts in counted]).sum(dim=0).cpu().numpy() for name in counted[0]},
-        )
+        correctly = int(torch.cat(right).sum())
+        total = {name: torch.stack([counts[name] for counts in counted]).sum(dim=0).cpu().numpy() for name in counted[0]}
+        return Tally(np.array([stop - start]), np.array([loss_sum]), np.array([loss_sq]), np.array([correctly]), total)
 
     @torch.inference_mode()
     def _measured(self, start: int, stop: int) -> tuple[Float[Tensor, " n"], Bool[Tensor, "*places"], _Counts]:
@@ -291,8 +298,3 @@ class Evaluator:
             ) from error
         self._network.forget()
         self._batch = max(tried // 2, self._batch // 4)  # a short last batch may fail by chance
-
-
-def _coordinates(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
-    """Of the columns and of the rows; a curve has the row 0."""
-    return grid.x.coordinates, np.zeros(1) if grid.y is None else grid.y.coordinates

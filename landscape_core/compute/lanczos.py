@@ -1,6 +1,6 @@
 """Eigenvalues and eigenvectors of a symmetric matrix that is known by its products with vectors alone.
 
-Lanczos' method with full orthogonalisation and thick restarts (Wu and Simon 2000, SIAM J. Matrix Anal. Appl. 22, section 2), in
+Lanczos' method with full orthogonalisation and thick restarts (Wu and Simon 2000, SIAM J. Matrix Anal. Appl. 22), in
 float64. One eigenvector is found at a time, at right angles to those before it, so that an eigenvalue that occurs several
 times is found as often. This is why it is not `scipy.sparse.linalg.eigsh` (ARPACK), which has one start for all of them: of
 the eigenvalues 2, 2, 2, 1, … it gave 2, 2, 1 as the three largest, as converged, nor does it find all of a small matrix.

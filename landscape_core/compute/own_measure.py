@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape_core.catalogue.checks import check_metrics
+from landscape_core.catalogue.metric_checks import check_metrics
 from landscape_core.compute.devices import is_out_of_memory
 from landscape_core.compute.losses import classified_rightly, float64_sums
 from landscape_core.compute.metrics import counts_of

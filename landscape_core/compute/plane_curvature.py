@@ -34,12 +34,24 @@ class PlaneCurvature:
         hessian: Where its network stands.
         move_to: Puts that network to a place (α, β).
         grid: The cells.
+
+    Example:
+        >>> request = SurfaceRequest.model_validate({
+        ...     "checkpoint": "0" * 64, "architecture": {"name": "mlp"}, "data": {"dataset": "mine"}, "loss": "mse",
+        ...     "plane": {"x": {"kind": "random", "seed": 1}}, "grid": {"x": {"start": -1, "stop": 1, "points": 3}},
+        ...     "curvature": {"examples": 2},
+        ... })
+        >>> examples = Examples.from_arrays(np.diag([2, 1]).astype(np.float32), np.array([0, 1]))
+        >>> network = nn.Sequential(nn.Linear(2, 2, bias=False))
+        >>> measure = PlaneCurvature.of(request, network, examples, ([np.ones((2, 2), np.float32)], None))
+        >>> largest, smallest = measure.at(0, 2)  # H = 2/(N C) XᵀX for both outputs, at every cell
+        >>> round(largest, 4), round(smallest, 4)
+        (2.0, 0.5)
     """
 
     def __init__(self, hessian: MeanLossHessian, move_to: Callable[[float, float], None], grid: Grid) -> None:
         self._hessian, self._move_to = hessian, move_to
-        self._alphas = grid.x.coordinates
-        self._betas = np.zeros(1) if grid.y is None else grid.y.coordinates
+        self._alphas, self._betas = grid.coordinates
         self._not_separated = 0
 
     @classmethod

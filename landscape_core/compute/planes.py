@@ -37,6 +37,14 @@ class Plane:
         normalisation: Says which of the network's tensors move.
         device: Where the network is evaluated, convolutions then channels-last; None leaves it where and laid out as it is.
         fixed: Names of tensors that are left at θ* because the evaluator moves them by other means (`first_layer`).
+
+    Example:
+        >>> line = nn.Linear(1, 1, bias=False)
+        >>> _ = nn.init.constant_(line.weight, 2.0)
+        >>> plane = Plane(line, [torch.tensor([[1.0]])], None, Normalisation(), None)
+        >>> plane.move_to(0.5)
+        >>> line.weight.item()
+        2.5
     """
 
     def __init__(

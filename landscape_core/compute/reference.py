@@ -33,6 +33,25 @@ def reference_surface(
         examples: The split that the request names.
         direction_arrays: What the direction file holds, for directions from a file.
         checkpoints: Reads the other checkpoints that the request names, by their ids.
+
+    Returns:
+        (ny, nx) each.
+
+    Raises:
+        InvalidRequest: The request does not go with the checkpoint, the data set or another checkpoint.
+        DirectionsRejected: The direction file does not belong to the network.
+
+    Example:
+        >>> request = SurfaceRequest.model_validate({
+        ...     "checkpoint": "0" * 64, "architecture": {"name": "mlp"}, "data": {"dataset": "mine"}, "loss": "mse",
+        ...     "plane": {"x": {"kind": "random", "seed": 1}}, "grid": {"x": {"start": -1, "stop": 1, "points": 3}},
+        ... })
+        >>> tensors = {"w.weight": np.eye(2, dtype=np.float32)}
+        >>> examples = Examples.from_arrays(np.eye(2, dtype=np.float32), np.array([0, 1]))
+        >>> loss, accuracy = reference_surface(request, tensors, examples)
+        >>> from landscape_core.compute import compute_surface
+        >>> bool(np.allclose(loss, compute_surface(request, tensors, examples).loss, rtol=1e-5))
+        True
     """
     module = load(request.architecture, tensors)
     if request.plane.is_derived:
@@ -42,10 +61,10 @@ def reference_surface(
     module = module.double()
     moved = list(moved_tensors(module, request.plane.normalisation).values())
     origin = [tensor.clone() for tensor in moved]
-    betas = np.zeros(1) if request.grid.y is None else request.grid.y.coordinates
+    alphas, betas = request.grid.coordinates
     loss, accuracy = np.empty(request.grid.shape), np.empty(request.grid.shape)
     for row, beta in enumerate(betas):
-        for column, alpha in enumerate(request.grid.x.coordinates):
+        for column, alpha in enumerate(alphas):
             for index, tensor in enumerate(moved):
                 if tensor.is_floating_point():
                     tensor.copy_(origin[index] + alpha * x[index] + (0 if y is None else beta * y[index]))

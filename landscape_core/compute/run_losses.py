@@ -44,6 +44,21 @@ def with_losses(
     Raises:
         Cancelled: `should_stop` said so.
         OutOfMemory: The device's memory does not suffice for one example.
+
+    Example:
+        >>> from landscape_core.requests import SurfaceRequest
+        >>> request = SurfaceRequest.model_validate({
+        ...     "checkpoint": "0" * 64, "architecture": {"name": "mlp"}, "data": {"dataset": "mine"}, "loss": "mse",
+        ...     "plane": {"x": {"kind": "random", "seed": 1}}, "grid": {"x": {"start": -1, "stop": 1, "points": 3}},
+        ... })
+        >>> tensors = {"w.weight": np.eye(2, dtype=np.float32)}
+        >>> from landscape_core.compute import Examples
+        >>> examples = Examples.from_arrays(np.eye(2, dtype=np.float32), np.array([0, 1]))
+        >>> way = {"checkpoints": ["1" * 64, "0" * 64], "coordinates": [[1.0], [0.0]]}
+        >>> others = {"1" * 64: {"w.weight": np.zeros((2, 2), np.float32)}}
+        >>> found = with_losses(way, Evaluator(request, tensors, examples), others.__getitem__)
+        >>> found["own_loss"], found["own_accuracy"]  # of a network of zeros, and of θ*
+        ([0.5, 0.0], [50.0, 100.0])
     """
     found = []
     for index, (checkpoint, place) in enumerate(zip(trajectory["checkpoints"], trajectory["coordinates"], strict=True)):

@@ -60,12 +60,26 @@ def compute_surface(
         resume: A half-done surface: its cells are kept bit for bit, and only those that are not there are computed. Where it
             does not hold its request, some of its cells are measured again first.
 
+    Returns:
+        The surface, (ny, nx); its request is `request`.
+
     Raises:
         InvalidRequest: The request does not go with the checkpoint, the data set, another checkpoint that it names, or the
             half-done surface, or the budget is `fast` and there is a half-done surface.
         DirectionsRejected: The direction file does not belong to the network.
         OutOfMemory: The device's memory does not suffice.
         Cancelled: `should_stop` said so.
+
+    Example:
+        >>> request = SurfaceRequest.model_validate({
+        ...     "checkpoint": "0" * 64, "architecture": {"name": "mlp"}, "data": {"dataset": "mine"}, "loss": "mse",
+        ...     "plane": {"x": {"kind": "random", "seed": 1}}, "grid": {"x": {"start": -1, "stop": 1, "points": 3}},
+        ... })
+        >>> tensors = {"w.weight": np.eye(2, dtype=np.float32)}
+        >>> examples = Examples.from_arrays(np.eye(2, dtype=np.float32), np.array([0, 1]))
+        >>> surface = compute_surface(request, tensors, examples)
+        >>> surface.loss.shape, float(surface.loss[0, 1]), float(surface.accuracy[0, 1])  # the identity is exactly one-hot
+        ((1, 3), 0.0, 100.0)
     """
     began, started = datetime.now(UTC), time.monotonic()
     about: dict[str, Any] = {}

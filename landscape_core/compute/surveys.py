@@ -49,10 +49,26 @@ def compute_curvature(
         should_stop: Asked before every batch.
         own: The network itself, from `load_own`, where the request's architecture is not catalogued.
 
+    Returns:
+        Eigenvalues of both ends, trace and spectral density; see `landscape_core.curvature`.
+
     Raises:
         InvalidRequest: The request does not go with the checkpoint or the data set, or the loss has no such curvature.
         OutOfMemory: The memory does not suffice.
         Cancelled: `should_stop` said so.
+
+    Example:
+        >>> from landscape_core.spectra import CurvatureOptions
+        >>> request = SurfaceRequest.model_validate({
+        ...     "checkpoint": "0" * 64, "architecture": {"name": "mlp"}, "data": {"dataset": "mine"}, "loss": "mse",
+        ...     "plane": {"x": {"kind": "random", "seed": 1}}, "grid": {"x": {"start": -1, "stop": 1, "points": 3}},
+        ... })
+        >>> tensors = {"w.weight": np.eye(2, dtype=np.float32)}
+        >>> examples = Examples.from_arrays(np.eye(2, dtype=np.float32), np.array([0, 1]))
+        >>> options = CurvatureOptions(top=1, trace_probes=4, density_probes=1)
+        >>> found = compute_curvature(request, tensors, examples, options)
+        >>> found.parameters, found.largest.round(5).tolist()  # H = 2/(N C) XᵀX for both outputs
+        (4, [0.5])
     """
     began, started = datetime.now(UTC), time.monotonic()
     if own is None:

@@ -88,6 +88,15 @@ def to_bytes(surface: Surface, suffix: str, *, log: bool = False, max_loss: floa
     Raises:
         InvalidRequest: If the heights are wanted otherwise in a form of measurements, or cannot be made so.
         SurfaceRejected: If there is no such form, or the surface has no shape that it can hold.
+
+    Example:
+        >>> x, zeros = np.linspace(0, 1, 3), np.zeros((2, 3))
+        >>> n = zeros.astype(np.int64) + 10
+        >>> surface = Surface(x, x[:2], zeros + x, np.ones((2, 3), np.uint8), zeros + 50, n, zeros)
+        >>> print(to_bytes(surface, ".csv").decode().splitlines()[0])
+        x,y,loss,accuracy,stderr,examples,state
+        >>> to_bytes(surface, ".npz")[:2]  # a zip archive
+        b'PK'
     """
     form = suffix.lower()
     if form in _SHAPERS:
@@ -117,6 +126,14 @@ def save(surface: Surface, path: Path, *, log: bool = False, max_loss: float | N
     Raises:
         InvalidRequest: As `to_bytes` does.
         SurfaceRejected: As `to_bytes` does.
+
+    Example:
+        >>> x, zeros = np.linspace(0, 1, 3), np.zeros((2, 3))
+        >>> n = zeros.astype(np.int64) + 10
+        >>> surface = Surface(x, x[:2], zeros + x, np.ones((2, 3), np.uint8), zeros + 50, n, zeros)
+        >>> save(surface, Path("bowl.json"))
+        >>> load(Path("bowl.json")).accuracy[0, 0]
+        np.float64(50.0)
     """
     write_atomically(path, to_bytes(surface, path.suffix, log=log, max_loss=max_loss), private=False)
 
@@ -137,6 +154,18 @@ def save_splits(train: Surface, test: Surface, path: Path) -> list[Path]:
 
     Raises:
         SurfaceRejected: As `to_bytes` does, or if one file is to hold two grids.
+
+    Example:
+        >>> x, zeros = np.linspace(0, 1, 3), np.zeros((2, 3))
+        >>> n = zeros.astype(np.int64) + 10
+        >>> surface = Surface(x, x[:2], zeros + x, np.ones((2, 3), np.uint8), zeros + 50, n, zeros)
+        >>> from dataclasses import replace
+        >>> test = replace(surface, loss=surface.loss + 1)
+        >>> [path.name for path in save_splits(surface, test, Path("both.npz"))]
+        ['both.train.npz', 'both.test.npz']
+        >>> _ = save_splits(surface, test, Path("both.h5"))
+        >>> load("both.h5", split="test").loss[0].tolist()
+        [1.0, 1.5, 2.0]
     """
     if path.suffix.lower() == ".h5":
         write_atomically(path, h5.dump_splits(train, test), private=False)
@@ -148,7 +177,15 @@ def save_splits(train: Surface, test: Surface, path: Path) -> list[Path]:
 
 
 def split_paths(path: Path) -> list[Path]:
-    """The files that `save_splits` writes."""
+    """The files that `save_splits` writes.
+
+    Args:
+        path: As for `save_splits`.
+
+    Example:
+        >>> [path.name for path in split_paths(Path("a.csv"))], [path.name for path in split_paths(Path("a.h5"))]
+        (['a.train.csv', 'a.test.csv'], ['a.h5'])
+    """
     if path.suffix.lower() == ".h5":
         return [path]
     return [path.with_name(f"{path.stem}.{split}{path.suffix}") for split in ("train", "test")]
@@ -163,8 +200,19 @@ def load(path: str | Path, split: Split | None = None) -> Surface:
         path: The file.
         split: Which split of an `.h5` that holds both; None takes train, or test if there is no train.
 
+    Returns:
+        The surface; `loss` and its like (ny, nx).
+
     Raises:
         SurfaceRejected: If the file is missing, too long, damaged, of another form, or does not hold the split.
+
+    Example:
+        >>> x, zeros = np.linspace(0, 1, 3), np.zeros((2, 3))
+        >>> n = zeros.astype(np.int64) + 10
+        >>> surface = Surface(x, x[:2], zeros + x, np.ones((2, 3), np.uint8), zeros + 50, n, zeros)
+        >>> save(surface, Path("bowl.h5"))
+        >>> load("bowl.h5").loss.tolist()
+        [[0.0, 0.5, 1.0], [0.0, 0.5, 1.0]]
     """
     path = Path(path)
     reader = _READERS.get(path.suffix.lower())
@@ -183,8 +231,19 @@ def load(path: str | Path, split: Split | None = None) -> Surface:
 def only(surface: Surface, split: Split | None) -> Surface:
     """The surface of a file that holds one, if it is that of the split.
 
+    Args:
+        surface: As it was read.
+        split: The split that is wanted; None takes any.
+
     Raises:
         SurfaceRejected: If it is known to be that of the other split.
+
+    Example:
+        >>> x, zeros = np.linspace(0, 1, 3), np.zeros((2, 3))
+        >>> n = zeros.astype(np.int64) + 10
+        >>> surface = Surface(x, x[:2], zeros + x, np.ones((2, 3), np.uint8), zeros + 50, n, zeros)
+        >>> only(surface, "test") is surface  # it does not say of which split it is
+        True
     """
     held = surface.request.data.split if surface.request is not None else None
     if split is not None and held is not None and held != split:

@@ -24,6 +24,12 @@ def write_canonical(contents: CheckpointContents, path: Path) -> None:
     Args:
         contents: From `read_checkpoint`.
         path: Where; its folder exists.
+
+    Example:
+        >>> weights = {"w": np.ones((3, 2), np.float32)}
+        >>> write_canonical(CheckpointContents("torch zip", "", "", weights, {}), Path("safe.safetensors"))
+        >>> read_canonical(Path("safe.safetensors"))["w"].shape
+        (3, 2)
     """
     handle, name = tempfile.mkstemp(prefix=".canonical.", dir=path.parent)
     try:
@@ -43,8 +49,17 @@ def read_canonical(path: Path) -> dict[str, np.ndarray]:
     Args:
         path: Written by `write_canonical`.
 
+    Returns:
+        The arrays, of the shapes that they had.
+
     Raises:
         CheckpointRejected: If it is damaged.
+
+    Example:
+        >>> contents = CheckpointContents("torch zip", "", "", {"b": np.ones(2, np.float32), "a": np.zeros(1)}, {})
+        >>> write_canonical(contents, Path("safe.safetensors"))
+        >>> list(read_canonical(Path("safe.safetensors")))  # the file's order, not the alphabet's
+        ['b', 'a']
     """
     try:
         with safe_open(path, framework="np") as file:

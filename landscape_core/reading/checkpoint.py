@@ -44,6 +44,11 @@ class CheckpointContents:
         other: How many tensors are outside the container.
         metadata: Small scalars beside the network: accuracy, epoch, …
         warnings: What a person should know before trusting it, one sentence each.
+
+    Example:
+        >>> weights = {"w": np.ones((3, 2), np.float32), "bn.running_mean": np.ones(3, np.float32)}
+        >>> CheckpointContents("safetensors", "", "", weights, {"w": "float32", "bn.running_mean": "float32"}).parameters
+        6
     """
 
     format: str
@@ -76,9 +81,19 @@ def read_checkpoint(path: Path, limits: Limits = Limits()) -> CheckpointContents
         path: The file.
         limits: Bounds.
 
+    Returns:
+        The tensors by name, widened to float32 where they are of half precision, and what else is known.
+
     Raises:
         SeveralFiles: If it is an archive of checkpoints.
         CheckpointRejected: If it is no checkpoint, is damaged, over the limits, or holds tensors of a kind that is not read.
+
+    Example:
+        >>> from safetensors.numpy import save_file
+        >>> save_file({"fc1.weight": np.ones((3, 2), np.float32)}, "net.safetensors")
+        >>> contents = read_checkpoint(Path("net.safetensors"))
+        >>> contents.format, contents.shapes, contents.parameters
+        ('safetensors', {'fc1.weight': (3, 2)}, 6)
     """
     try:
         size = path.stat().st_size

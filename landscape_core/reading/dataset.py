@@ -44,6 +44,11 @@ class DatasetContents:
         x_test: The same of the test split; None if there is none.
         y_test: Its classes; None if there is none.
         ignored: Names of arrays in the file that are not used.
+
+    Example:
+        >>> contents = DatasetContents(np.zeros((5, 8, 8, 3), np.uint8), np.array([0, 1, 2, 1, 0]))
+        >>> contents.splits, contents.shape, contents.classes
+        ({'train': 5}, (3, 8, 8), 3)
     """
 
     x: np.ndarray
@@ -79,8 +84,16 @@ def read_dataset(path: Path, limits: Limits = DATASET_LIMITS) -> DatasetContents
         path: The file.
         limits: Bounds.
 
+    Returns:
+        The arrays in the project's own types and orders.
+
     Raises:
         DatasetRejected: If it is no such file, is damaged, or its arrays are not as described above.
+
+    Example:
+        >>> np.savez("mine.npz", x=np.zeros((5, 2)), y=np.array([0, 1, 0, 1, 1]))
+        >>> read_dataset(Path("mine.npz")).x.dtype
+        dtype('float32')
     """
     try:
         size = path.stat().st_size
@@ -111,6 +124,12 @@ def write_dataset(contents: DatasetContents, path: Path) -> None:
     Args:
         contents: From `read_dataset`.
         path: Where; an existing file is replaced.
+
+    Example:
+        >>> contents = DatasetContents(np.zeros((5, 2), np.float32), np.array([0, 1, 0, 1, 1]))
+        >>> write_dataset(contents, Path("mine.npz"))
+        >>> read_dataset(Path("mine.npz")).y.tolist()
+        [0, 1, 0, 1, 1]
     """
     arrays = {name: getattr(contents, name) for name in _NAMES if getattr(contents, name) is not None}
     with path.open("wb") as file:

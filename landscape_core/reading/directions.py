@@ -30,6 +30,10 @@ class DirectionsContents:
     Attributes:
         x: float32 arrays, one per tensor of the network, in its order.
         y: The same for the second direction; None for a curve.
+
+    Example:
+        >>> DirectionsContents([np.ones((3, 2), np.float32), np.zeros(3, np.float32)]).y is None  # a curve
+        True
     """
 
     x: list[np.ndarray]
@@ -43,8 +47,17 @@ def read_directions(path: Path, limits: Limits = Limits()) -> DirectionsContents
         path: The file; its content says which form it has.
         limits: Bounds.
 
+    Returns:
+        float32 arrays, one for each tensor of the network, in its order.
+
     Raises:
         DirectionsRejected: If it is no such file, is damaged, or refers to other files.
+
+    Example:
+        >>> with h5py.File("dirs.h5", "w") as file:
+        ...     file["xdirection/0"] = np.ones((3, 2))
+        >>> read_directions(Path("dirs.h5")).x[0].shape
+        (3, 2)
     """
     try:
         size = path.stat().st_size
@@ -67,6 +80,11 @@ def write_directions(contents: DirectionsContents, path: Path) -> None:
     Args:
         contents: From `read_directions`.
         path: Where; an existing file is replaced.
+
+    Example:
+        >>> write_directions(DirectionsContents([np.ones((3, 2), np.float32)]), Path("dirs.npz"))
+        >>> read_directions(Path("dirs.npz")).x[0].tolist()
+        [[1.0, 1.0], [1.0, 1.0], [1.0, 1.0]]
     """
     arrays = {f"x_{index:04d}": array for index, array in enumerate(contents.x)}
     arrays |= {f"y_{index:04d}": array for index, array in enumerate(contents.y or ())}

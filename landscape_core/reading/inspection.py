@@ -65,9 +65,19 @@ def inspect_in_child(kind: Kind, path: Path, filename: str, out: Path, split: st
         out: Where the canonical form goes; an existing file is replaced. Untouched if the file is refused.
         split: Of a surface file that may hold both, `train` or `test`; None takes the first that it holds.
 
+    Returns:
+        The report of the kind (`CheckpointReport` …) in JSON form.
+
     Raises:
         SeveralFiles: The checkpoint's file is an archive of several, for `unpack_in_child`.
         FileRejected: The file cannot be used; the subclass goes with the kind.
+
+    Example:
+        >>> from safetensors.numpy import save_file
+        >>> save_file({"fc1.weight": np.ones((3, 2), np.float32)}, "upload.bin")
+        >>> report = inspect_in_child("checkpoint", Path("upload.bin"), "net.safetensors", Path("safe.safetensors"))
+        >>> report["format"], report["parameters"], Path("safe.safetensors").is_file()
+        ('safetensors', 6, True)
     """
     rejected = REJECTIONS[kind]
     with tempfile.TemporaryDirectory(prefix=".inspect-", dir=out.parent) as name:
@@ -91,8 +101,23 @@ def unpack_in_child(path: Path, filename: str, out: Path) -> RunReport:
         filename: Its name where it came from; a hint, never a path.
         out: A folder that is empty. It stays so if the file is refused.
 
+    Returns:
+        What the archive holds, in the natural order of its members' names.
+
     Raises:
         CheckpointRejected: It is no archive of checkpoints, or cannot be unpacked.
+
+    Example:
+        >>> import zipfile
+        >>> from safetensors.numpy import save
+        >>> with zipfile.ZipFile("run.zip", "w") as archive:
+        ...     for epoch in (1, 10, 2):
+        ...         archive.writestr(f"epoch{epoch}.safetensors", save({"w": np.full((1, 2), epoch, np.float32)}))
+        >>> Path("members").mkdir()
+        >>> [member.filename for member in unpack_in_child(Path("run.zip"), "run.zip", Path("members")).members]
+        ['epoch1.safetensors', 'epoch2.safetensors', 'epoch10.safetensors']
+        >>> sorted(path.name for path in Path("members").iterdir())
+        ['0000', '0001', '0002']
     """
     with tempfile.TemporaryDirectory(prefix=".unpack-", dir=out.parent) as name:
         folder = Path(name)

@@ -30,6 +30,10 @@ class Limits:
         growth: How many times larger than the file its numbers may be, unpacked and widened to float32 …
         allowance: … beyond this many bytes, which any file may have …
         most: … and never more than this.
+
+    Example:
+        >>> Limits(tensors=10).tensors, Limits().total(1000)  # bytes that the numbers of a file of 1,000 bytes may take
+        (10, 16781216)
     """
 
     pickle_bytes: int = 64 * MIB

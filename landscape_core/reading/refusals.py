@@ -7,7 +7,21 @@ from landscape_core.reading.limits import Limits
 
 
 class SeveralFiles(CheckpointRejected):
-    """The file is an archive of checkpoints: it can be taken apart, and is no checkpoint itself."""
+    """The file is an archive of checkpoints: it can be taken apart, and is no checkpoint itself.
+
+    Example:
+        >>> import zipfile
+        >>> from safetensors.numpy import save
+        >>> with zipfile.ZipFile("run.zip", "w") as archive:
+        ...     for epoch in (1, 10, 2):
+        ...         archive.writestr(f"epoch{epoch}.safetensors", save({"w": np.full((1, 2), epoch, np.float32)}))
+        >>> from landscape_core.reading import read_checkpoint
+        >>> try:
+        ...     read_checkpoint(Path("run.zip"))
+        ... except SeveralFiles as error:
+        ...     print(type(error).__name__)
+        SeveralFiles
+    """
 
 
 def damaged(what: str) -> CheckpointRejected:

@@ -36,6 +36,14 @@ class CheckpointReport(Message):
         candidates: Architectures that fit exactly, best first.
         nearest: The catalogued network that is nearest to a file that none fits; None if one fits, or none is near at all.
         problem: Always None; a file with a problem is rejected.
+
+    Example:
+        >>> from safetensors.numpy import save_file
+        >>> save_file({"fc1.weight": np.ones((3, 2), np.float32)}, "net.safetensors")
+        >>> from landscape_core.reading import read_checkpoint
+        >>> report = checkpoint_report(read_checkpoint(Path("net.safetensors")), "net.safetensors")
+        >>> report.kind, report.tensors, report.shapes
+        ('checkpoint', 1, {'fc1.weight': (3, 2)})
     """
 
     kind: Literal["checkpoint"] = "checkpoint"
@@ -67,6 +75,10 @@ class DatasetReport(Message):
         preprocessing: Always `none`: a file does not say.
         warnings: What a person should know, one sentence each.
         problem: Always None.
+
+    Example:
+        >>> DatasetReport(title="mine", splits={"train": 5}, shape=(2,), dtype="float32", classes=3).preprocessing
+        'none'
     """
 
     kind: Literal["dataset"] = "dataset"
@@ -89,6 +101,10 @@ class DirectionsReport(Message):
         shapes: Of each tensor, in the file's order.
         warnings: What a person should know, one sentence each.
         problem: Always None.
+
+    Example:
+        >>> DirectionsReport(directions=1, shapes=((3, 2), (3,))).model_dump()["directions"]
+        1
     """
 
     kind: Literal["directions"] = "directions"
@@ -112,6 +128,11 @@ class SurfaceReport(Message):
         splits: Of an `.h5`, which splits it holds, train before test; this report is of the first unless another was asked for.
         warnings: What a person should know, one sentence each.
         problem: Always None.
+
+    Example:
+        >>> report = SurfaceReport(rows=1, columns=51, curve=True, measured=50, not_finite=1, has_request=False)
+        >>> report.measured + report.not_finite == report.rows * report.columns  # no holes
+        True
     """
 
     kind: Literal["surface"] = "surface"
@@ -151,6 +172,10 @@ class RunReport(Message):
         members: In the natural order of their names.
         warnings: What a person should know, one sentence each.
         problem: Always None.
+
+    Example:
+        >>> RunReport(format="zip", members=()).kind
+        'run'
     """
 
     kind: Literal["run"] = "run"
@@ -169,6 +194,17 @@ def checkpoint_report(contents: CheckpointContents, filename: str) -> Checkpoint
     Args:
         contents: From `read_checkpoint`.
         filename: The file's name where it came from; a hint where several architectures fit.
+
+    Returns:
+        What the file holds, and which architectures fit it.
+
+    Example:
+        >>> from safetensors.numpy import save_file
+        >>> save_file({"fc1.weight": np.ones((3, 2), np.float32)}, "net.safetensors")
+        >>> from landscape_core.reading import read_checkpoint
+        >>> report = checkpoint_report(read_checkpoint(Path("net.safetensors")), "net.safetensors")
+        >>> report.parameters, [str(candidate.architecture) for candidate in report.candidates]
+        (6, ['mlp'])
     """
     candidates = match(contents.shapes, filename)
     warnings = [*contents.warnings, *_wrong_suffix(contents.format, filename)]

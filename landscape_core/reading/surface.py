@@ -10,7 +10,26 @@ from landscape_core.results import Surface
 
 
 def read_surface(path: Path, split: Split | None = None) -> Surface:
-    """The surface in a file, whose content says which form it has; `read_splits` without the splits."""
+    """The surface in a file, whose content says which form it has; `read_splits` without the splits.
+
+    Args:
+        path: The file.
+        split: As for `read_splits`.
+
+    Returns:
+        The surface; `loss` and its like (ny, nx).
+
+    Raises:
+        SurfaceRejected: As `read_splits` does.
+
+    Example:
+        >>> x, one = np.linspace(0, 1, 2), np.ones((1, 2))
+        >>> Surface(x, None, one, one.astype(np.uint8), one, one.astype(np.int64), one).save("curve.npz")
+        >>> Path("curve.npz").rename("upload.bin").name  # what it is called does not matter
+        'upload.bin'
+        >>> read_surface(Path("upload.bin")).loss.tolist()
+        [[1.0, 1.0]]
+    """
     return read_splits(path, split)[0]
 
 
@@ -20,6 +39,9 @@ def read_splits(path: Path, split: Split | None = None) -> tuple[Surface, tuple[
     Args:
         path: The file.
         split: Which split of an `.h5` that holds both; None takes train, or test if there is no train.
+
+    Returns:
+        The surface, `loss` and its like (ny, nx); and the splits.
 
     Raises:
         SurfaceRejected: If it is no surface file, is damaged or too long, or does not hold the split.

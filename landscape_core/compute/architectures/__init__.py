@@ -62,9 +62,17 @@ def load(spec: ArchitectureSpec, tensors: Mapping[str, np.ndarray]) -> nn.Module
         spec: A catalogued architecture.
         tensors: The file's names and arrays, in the file's order. They are copied. Batch norm's counters may be absent.
 
+    Returns:
+        The network; images it takes are (n, channels, height, width), features (n, features).
+
     Raises:
         InvalidRequest: There is no such architecture or option, the tensors do not fit it, or two of them that are one in the
             network differ.
+
+    Example:
+        >>> network = load(ArchitectureSpec(name="mlp"), {"w.weight": np.array([[1, 2]], np.float32)})
+        >>> network(torch.tensor([[3.0, 4.0]])).tolist()
+        [[11.0]]
     """
     shapes = {name: tuple(array.shape) for name, array in tensors.items()}
     candidate = fit(spec, shapes)
@@ -83,8 +91,16 @@ def load_own(made: object, tensors: Mapping[str, np.ndarray], name: str) -> nn.M
         tensors: The file's names and arrays. Batch norm's counters may be absent.
         name: What the network is called, for the message.
 
+    Returns:
+        `made` itself.
+
     Raises:
         InvalidRequest: It is no `torch.nn.Module`, or its names and shapes are not exactly the file's.
+
+    Example:
+        >>> network = load_own(nn.Linear(2, 1, bias=False), {"weight": np.array([[1, 2]], np.float32)}, "net.py:build")
+        >>> network(torch.tensor([[3.0, 4.0]])).tolist(), network.training
+        ([[11.0]], False)
     """
     if not isinstance(made, nn.Module):
         raise InvalidRequest(

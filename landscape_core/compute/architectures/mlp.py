@@ -24,6 +24,11 @@ class Perceptron(nn.Module):
         widths: (inputs, hidden …, outputs).
         biases: For each layer, whether it has a bias.
         activation: One of the catalogue's names, with PyTorch's default constants.
+
+    Example:
+        >>> network = Perceptron([4, 3, 2], [True, True], "relu")
+        >>> network(torch.zeros(5, 2, 2)).shape  # (n, …) is flattened
+        torch.Size([5, 2])
     """
 
     def __init__(self, widths: Sequence[int], biases: Sequence[bool], activation: str) -> None:

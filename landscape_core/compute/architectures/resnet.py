@@ -63,6 +63,13 @@ class CifarResNet(nn.Module):
         channels: Channels of the input.
         classes: Outputs.
         widening: How many times as many channels as usual.
+
+    Example:
+        >>> network = CifarResNet(20, "A", channels=3, classes=10).eval()
+        >>> network(torch.zeros(2, 3, 8, 8)).shape
+        torch.Size([2, 10])
+        >>> sum(p.numel() for p in network.parameters())
+        269722
     """
 
     def __init__(self, depth: int, shortcut: str | None, channels: int, classes: int, widening: int = 1) -> None:

@@ -123,8 +123,17 @@ def prepare(examples: Examples, data: DataSlice) -> tuple[Num[Tensor, "n ..."], 
         examples: The split.
         data: Which of its examples, in which order, and how they are prepared.
 
+    Returns:
+        x, (n, C, H, W), (n, F) or (n, tokens); y, (n,) or (n, tokens).
+
     Raises:
         InvalidRequest: More examples are asked for than there are, or the preprocessing is unknown or of other channels.
+
+    Example:
+        >>> images = np.full((3, 4, 4, 1), 255, np.uint8)
+        >>> x, y = prepare(Examples.from_arrays(images, np.array([0, 1, 2])), DataSlice(dataset="mine", examples=2, seed=None))
+        >>> x.shape, float(x.max()), y.tolist()  # channels first; 255 becomes 1.0
+        (torch.Size([2, 1, 4, 4]), 1.0, [0, 1])
     """
     batches = Batches(examples, data, torch.device("cpu"))
     return batches.take(0, len(batches))

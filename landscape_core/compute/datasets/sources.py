@@ -22,6 +22,11 @@ class Examples:
             other integer type.
         y: (N,) labels from 0, of any integer type; for tokens (N, T), the one that follows each.
         facts: What is known of the whole data set.
+
+    Example:
+        >>> examples = Examples.from_arrays(np.zeros((5, 8, 8, 3), np.uint8), np.array([0, 1, 2, 1, 0]))
+        >>> examples.facts.shape, examples.facts.classes
+        ((3, 8, 8), 3)
     """
 
     x: np.ndarray
@@ -118,10 +123,18 @@ def load_dataset(name: str | Path, split: str, folder: Path) -> Examples:
         split: `train` or `test`.
         folder: Where catalogued data sets are kept.
 
+    Returns:
+        The examples as they are stored; see `prepare`.
+
     Raises:
         NotFound: There is no such data set, or its files are not on this machine; the text says where they belong.
         DatasetRejected: Its files are damaged.
         InvalidRequest: It has no such split.
+
+    Example:
+        >>> np.savez("mine.npz", x=np.zeros((5, 2), np.float32), y=np.array([0, 1, 0, 1, 1]))
+        >>> load_dataset(Path("mine.npz"), "train", Path(".")).facts.splits["train"]
+        5
     """
     path = Path(name)
     if path.suffix == ".npz":
