@@ -7,8 +7,7 @@ equal those of `landscape_core.compute.compute_surface`.
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -81,7 +80,7 @@ class Accumulation:
 
     def stage_of(self, unit: int) -> int:
         """The stage that a unit belongs to."""
-        return bisect_right(self.plan.first_unit, unit) - 1
+        return self.plan.stage_of(unit)
 
     def fold(self, index: int, cells: Sequence[tuple[int, int]], tally: Tally) -> bool:
         """Takes in a unit's tallies; folding one twice changes nothing.
@@ -129,18 +128,13 @@ class Accumulation:
             inside = np.zeros(self.plan.shape, bool)
             inside[np.ix_(stage.rows, stage.columns)] = True
             tally = self._chunks[0].within(inside)
-        about = {} if self.is_complete else {STAGE: self._about_stage()}
+        about = {} if self.is_complete else self._said_of_stage(stage.rows, stage.columns)
         return surface_from_tally(self.job.request, tally, provenance | about, self.job.decisions)
 
-    def _about_stage(self) -> dict[str, Any]:
-        stage = self.plan.stages[self.stage - 1]
-        return {
-            "stage": self.stage,
-            "stages": self.stages,
-            "examples": stage.stop,
-            "rows": list(stage.rows),
-            "columns": list(stage.columns),
-        }
+    def _said_of_stage(self, rows: Iterable[int], columns: Iterable[int]) -> dict[str, Any]:
+        """What the provenance says of the latest stage, which has this grid."""
+        counts = {"stage": self.stage, "stages": self.stages, "examples": self.examples}
+        return {STAGE: {**counts, "rows": list(rows), "columns": list(columns)}}
 
     def _advance(self) -> None:
         """Counts the stages that are complete; a chunk that has seen the whole grid is added to those before it."""

@@ -18,6 +18,7 @@ from app.schemas import Progress
 from app.services import Services
 from app.services.progress import end_event, seconds
 from app.snapshots import StageSnapshot
+from app.taking_over import take_over
 from landscape_core.errors import NotFound
 from landscape_core.formats import npz
 from landscape_core.results import Surface
@@ -160,12 +161,13 @@ class ActiveSurface:
     # ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _recover(self, stage: int) -> None:
-        """Takes in what is stored already, and what is on its way."""
+        """Takes in what is stored already, what others have found, and what is on its way."""
         prefix = f"{surface_prefix(self.id)}units/"
         for key in self._services.blobs.list(prefix):
             name = key.removeprefix(prefix).partition(".")[0]
             if name.isdigit():
                 self._fold(int(name))
+        take_over(self._services.blobs, self.accumulation, self._fold)
         self._stage = min(stage, self.accumulation.stage)
         if self.accumulation.stage and not self._services.blobs.exists(surface_key(self.id)):
             self._stage = 0
@@ -219,10 +221,14 @@ class ActiveSurface:
         if self.accumulation.is_complete:
             self._finish(surface)
             return
-        values = {"stage": self._stage, "examples": self.accumulation.examples, "done": self.accumulation.done}
+        values = self._values() | {"done": self.accumulation.done}
         if self._save(**values):
             self._told_done, self._told_at = self.accumulation.done, time.monotonic()
             self._publish("surface", StageSnapshot.of(surface).event(self._progress(speed), "running"))
+
+    def _values(self) -> dict[str, Any]:
+        """What the database is told of a new stage."""
+        return {"stage": self._stage, "stages": self.accumulation.stages, "examples": self.accumulation.examples}
 
     def _row(self) -> SurfaceRow | None:
         with self._services.database.reading() as session:
@@ -230,7 +236,7 @@ class ActiveSurface:
 
     def _finish(self, surface: Surface) -> None:
         provenance = json.dumps(surface.provenance, allow_nan=False)
-        values = {"stage": self._stage, "examples": self.accumulation.examples, "done": 1.0}
+        values = self._values() | {"done": 1.0}
         if self._save(**values, state="finished", provenance=provenance, problem=None, finished=now(), finishing="wait"):
             self.is_over = True
             self._publish("surface", StageSnapshot.of(surface, self._stage).event(self._progress(None), "finished"))

@@ -119,7 +119,8 @@ class Finishing:
                 return
             row.finishing = "done"
             row.provenance = json.dumps({**json.loads(row.provenance), **whole.provenance}, allow_nan=False)
-        for part in ("units/", "run/"):
+        goes_on = whole.request is not None and whole.request.budget == "fast"  # an exact surface takes its units over
+        for part in ("run/",) if goes_on else ("units/", "run/"):
             self._services.blobs.delete_prefix(f"{surface_prefix(surface)}{part}")
 
     def _count_finish(self, surface: str, retry: bool) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from app.accumulation import Accumulation
 from app.curvature_accumulation import CurvatureAccumulation
+from app.fast_accumulation import FastAccumulation
 from app.schemas import Measured
 from app.snapshots import EIGENVALUES, STAGE
 from landscape_core.results import Surface
@@ -27,7 +28,8 @@ class Gathering:
     """
 
     def __init__(self, job: SurfaceJob) -> None:
-        self.job, self.losses = job, Accumulation(job)
+        self.job = job
+        self.losses = FastAccumulation(job) if job.request.budget == "fast" else Accumulation(job)
         self.curvature = None if job.request.curvature is None else CurvatureAccumulation(job)
         losses = len(self.losses.plan.units)
         self.units = losses if self.curvature is None else losses + len(self.curvature.plan)

@@ -121,6 +121,7 @@ class StageSnapshot:
             accuracy=whole.accuracy[cells],
             examples=whole.examples[cells],
             stderr=whole.stderr[cells],
+            quantities={name: table[cells] for name, table in whole.quantities.items()},
         )
 
 

@@ -13,7 +13,7 @@ from landscape_core.fast_budget import best, tried
 from landscape_core.fast_trial import Estimate, Trial
 from landscape_core.interpolation import Kernel
 from landscape_core.ladder import Depths, Ladder
-from landscape_core.quantities import class_name
+from landscape_core.quantities import class_name, ordered
 from landscape_core.requests import SurfaceRequest
 from landscape_core.results import ESTIMATED, ESTIMATION_ERROR, MEASURED, NOT_COMPUTED, NOT_FINITE, Surface, Tally
 from landscape_core.telescoping import KERNELS, Form, Means, telescoped
@@ -73,14 +73,16 @@ def _estimated(surface: Surface, ladder: Ladder, estimate: Estimate, total: Tall
     own = surface.quantities | {"accuracy": surface.accuracy}
     counted = {name: np.where(hole, np.nan, np.where(estimate.measured, own[name], table)) for name, table in counted.items()}
     finite = (state == MEASURED) | guessed
+    counted[ESTIMATION_ERROR] = np.where(finite, np.where(guessed, estimate.error, 0.0), np.nan)
+    accuracy = counted.pop("accuracy")
     return replace(
         surface,
         loss=np.where(guessed, estimate.loss, np.where(finite, surface.loss, np.nan)),
         state=state,
-        accuracy=counted.pop("accuracy"),
+        accuracy=accuracy,
         examples=np.where(hole, 0, total.examples),
         stderr=np.where(finite, stderr, np.nan),
-        quantities=counted | {ESTIMATION_ERROR: np.where(finite, np.where(guessed, estimate.error, 0.0), np.nan)},
+        quantities={name: counted[name] for name in ordered(counted)},
     )
 
 

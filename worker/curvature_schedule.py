@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from landscape_core.refinement import refined_grids
 from worker.job import Stage, SurfaceJob, WorkUnit
-from worker.schedule import COARSE_POINTS, FIRST_STAGE_MACS, FIRST_STAGE_UNITS, Plan, plan
+from worker.schedule import COARSE_POINTS, FIRST_STAGE_MACS, FIRST_STAGE_UNITS, Part, Plan, plan
 
 COARSEST_POINTS = 3
 """Points an axis of the first grid where even the coarsest of the losses' grids would take long."""
@@ -61,7 +61,9 @@ def curvature_plan(job: SurfaceJob) -> CurvaturePlan | None:
     cells = max(1, job.unit_macs // cell_macs)
     first = min(cells, -(-len(grids[0][0]) * len(grids[0][1]) // FIRST_STAGE_UNITS))
     sizes = (first, *(cells for _ in grids[1:]))
-    own = replace(losses, stages=stages, chunks=((0, examples),) * len(stages), unit_cells=sizes)
+    numbered = enumerate(zip(grids, sizes, strict=True))
+    parts = tuple(Part(stage, rows, columns, 0, examples, size) for stage, ((rows, columns), size) in numbered)
+    own = replace(losses, stages=stages, parts=parts)
     return CurvaturePlan(first=len(losses.units), first_stage=len(losses.stages), own=own)
 
 

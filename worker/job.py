@@ -14,6 +14,7 @@ from typing import Literal
 from pydantic import Field
 
 from landscape_core.estimate import chunk_bounds
+from landscape_core.ladder import Ladder
 from landscape_core.requests import Message, Sha256, SurfaceRequest
 
 INTAKE, PREVIEW, COMPUTE = "intake", "preview", "compute"
@@ -51,6 +52,9 @@ class SurfaceJob(Message):
         macs_per_example: Multiply-accumulates of one forward pass of one example.
         unit_macs: How much work one unit should be, in multiply-accumulates.
         decisions: How many decisions of each example a tally's `correct` counts: 1, or the tokens of a sequence.
+        by_level: Whether units are cut so that each further chunk of examples begins with coarse grids, as the `fast` budget
+            needs it (`landscape_core.ladder`); an exact surface that goes on from a fast one has the same units.
+        units_of: Other surfaces with the same units: what they have found is taken over.
     """
 
     surface: Sha256
@@ -58,6 +62,8 @@ class SurfaceJob(Message):
     macs_per_example: int = Field(ge=1)
     unit_macs: int = Field(ge=1)
     decisions: int = Field(default=1, ge=1)
+    by_level: bool = Field(default=False, exclude_if=lambda cut: not cut)
+    units_of: tuple[Sha256, ...] = Field(default=(), exclude_if=lambda surfaces: not surfaces)
 
     def passes(self, start: int, stop: int) -> int:
         """Forward passes of one example that the examples start … stop of one cell take, batch norm's included."""
@@ -70,8 +76,15 @@ class SurfaceJob(Message):
 
     @property
     def total_passes(self) -> int:
-        """Forward passes of one example that the whole surface takes, or about as much work for its eigenvalues."""
-        return self.request.grid.cells * (self.passes_per_cell + self.request.curvature_passes)
+        """Forward passes of one example that the whole surface takes, or about as much work for its eigenvalues.
+
+        Of a fast surface it is the least: what is seen before it is known whether more is needed.
+        """
+        passes = self.request.grid.cells * (self.passes_per_cell + self.request.curvature_passes)
+        if self.request.budget == "exact":
+            return passes
+        ladder = Ladder.for_request(self.request, self.request.data.examples or 0)
+        return max(1, round(passes * ladder.share(ladder.pilot())))
 
 
 class Stage(Message):

@@ -6,7 +6,9 @@ A stage is a complete grid: once it is done there is a whole surface to look at 
     2. the gaps between its indices are halved, along x and y in turn, until the grid is full (gaps of 3 at once);
     3. the full grid on each further chunk of `estimate.chunk_bounds`.
 
-So every (cell, chunk) belongs to exactly one stage, and each stage's grid contains the one before.
+So every (cell, chunk) belongs to exactly one stage, and each stage's grid contains the one before. Where a job says so, each
+further chunk is cut into parts, from the coarsest level of `landscape_core.ladder` to the full grid: a fast surface asks for
+some of these parts only, and an exact one goes on with the others.
 
 A 501 × 501 grid on 50,000 examples is half a million units, so they are not built but made on demand: `Plan.units` is a
 sequence that knows its length and gives the unit at a position in about a microsecond per cell.
@@ -24,6 +26,7 @@ from typing import overload
 import numpy as np
 
 from landscape_core.estimate import chunk_bounds
+from landscape_core.ladder import levels_of
 from landscape_core.refinement import refined_grids
 from worker.job import Stage, SurfaceJob, WorkUnit
 
@@ -60,6 +63,27 @@ class Units(Sequence[WorkUnit]):
 
 
 @dataclass(frozen=True)
+class Part:
+    """Cells that are computed on one range of examples, one after the other: a stage's, or what one level adds to a chunk.
+
+    Attributes:
+        stage: Position of the stage that it belongs to.
+        rows: Indices into grid.y of the grid that is complete once it is done.
+        columns: Indices into grid.x.
+        start: First example.
+        stop: One after the last.
+        unit_cells: How many cells a unit has; the last may have fewer.
+    """
+
+    stage: int
+    rows: tuple[int, ...]
+    columns: tuple[int, ...]
+    start: int
+    stop: int
+    unit_cells: int
+
+
+@dataclass(frozen=True)
 class Plan:
     """All stages of a surface, and its units.
 
@@ -67,35 +91,37 @@ class Plan:
         surface: Id of the surface.
         shape: (ny, nx) of the grid.
         stages: In the order of computation.
-        chunks: For each stage, the examples start … stop that its new cells are computed on.
-        unit_cells: For each stage, how many cells a unit has (the last of a stage may have fewer).
+        parts: Of all stages, in the order of computation. On one range of examples each contains the one before.
     """
 
     surface: str
     shape: tuple[int, int]
     stages: tuple[Stage, ...]
-    chunks: tuple[tuple[int, int], ...]
-    unit_cells: tuple[int, ...]
+    parts: tuple[Part, ...]
 
     @cached_property
     def new_cells(self) -> tuple[np.ndarray, ...]:
-        """For each stage, the cells (n, 2) int16 as (row, column) that it adds, row by row."""
-        arrays, done, full = [], np.zeros(self.shape, bool), np.argwhere(np.ones(self.shape, bool)).astype(np.int16)
-        for stage, (start, _) in zip(self.stages, self.chunks, strict=True):
-            if start > 0:
-                arrays.append(full)
-                continue
+        """For each part, the cells (n, 2) int16 as (row, column) that it adds, row by row."""
+        arrays, done, start = [], np.zeros(self.shape, bool), -1
+        for part in self.parts:
+            if part.start != start:
+                done, start = np.zeros(self.shape, bool), part.start
             grid = np.zeros(self.shape, bool)
-            grid[np.ix_(stage.rows, stage.columns)] = True
+            grid[np.ix_(part.rows, part.columns)] = True
             arrays.append(np.argwhere(grid & ~done).astype(np.int16))
             done = grid
         return tuple(arrays)
 
     @cached_property
     def first_unit(self) -> tuple[int, ...]:
-        """For each stage the index of its first unit, and at the end the number of all units."""
-        counts = (-(-len(cells) // n) for cells, n in zip(self.new_cells, self.unit_cells, strict=True))
+        """For each part the index of its first unit, and at the end the number of all units."""
+        counts = (-(-len(cells) // part.unit_cells) for cells, part in zip(self.new_cells, self.parts, strict=True))
         return tuple(accumulate(counts, initial=0))
+
+    @cached_property
+    def chunks(self) -> tuple[tuple[int, int], ...]:
+        """For each stage, the examples start … stop that its new cells are computed on."""
+        return tuple({part.stage: (part.start, part.stop) for part in self.parts}.values())
 
     @property
     def units(self) -> Units:
@@ -104,7 +130,16 @@ class Plan:
 
     def stage_units(self, stage: int) -> range:
         """The indices of one stage's units."""
-        return range(self.first_unit[stage], self.first_unit[stage + 1])
+        own = [index for index, part in enumerate(self.parts) if part.stage == stage]
+        return range(self.first_unit[own[0]], self.first_unit[own[-1] + 1])
+
+    def part_units(self, part: int) -> range:
+        """The indices of one part's units."""
+        return range(self.first_unit[part], self.first_unit[part + 1])
+
+    def stage_of(self, index: int) -> int:
+        """The stage that a unit belongs to."""
+        return self.parts[bisect_right(self.first_unit, index) - 1].stage
 
     def unit(self, index: int) -> WorkUnit:
         """The unit at a position.
@@ -114,12 +149,11 @@ class Plan:
         """
         if not 0 <= index < self.first_unit[-1]:
             raise IndexError(f"unit {index} of {self.first_unit[-1]}")
-        stage = bisect_right(self.first_unit, index) - 1
-        size = self.unit_cells[stage]
-        first = (index - self.first_unit[stage]) * size
-        cells = tuple((row, column) for row, column in self.new_cells[stage][first : first + size].tolist())
-        start, stop = self.chunks[stage]
-        return WorkUnit(surface=self.surface, index=index, stage=stage, cells=cells, start=start, stop=stop)
+        number = bisect_right(self.first_unit, index) - 1
+        part = self.parts[number]
+        first = (index - self.first_unit[number]) * part.unit_cells
+        cells = tuple((row, column) for row, column in self.new_cells[number][first : first + part.unit_cells].tolist())
+        return WorkUnit(surface=self.surface, index=index, stage=part.stage, cells=cells, start=part.start, stop=part.stop)
 
 
 def plan(job: SurfaceJob) -> Plan:
@@ -154,14 +188,21 @@ def _plan(text: str) -> Plan:
     if examples is None:
         raise ValueError("a SurfaceJob's request has a number of examples")
     chunks = chunk_bounds(examples)
-    ny, nx = job.request.grid.shape
+    ny, nx = shape = job.request.grid.shape
+    whole = (tuple(range(ny)), tuple(range(nx)))
     grids = refined_grids(ny, nx, _coarse_points(ny, nx, job.passes(*chunks[0]) * job.macs_per_example))
     stages = [Stage(rows=rows, columns=columns, stop=chunks[0][1]) for rows, columns in grids]
-    stages += [Stage(rows=tuple(range(ny)), columns=tuple(range(nx)), stop=stop) for _, stop in chunks[1:]]
-    spans = (chunks[0],) * len(grids) + tuple(chunks[1:])
-    sizes = [max(1, job.unit_macs // (job.passes(start, stop) * job.macs_per_example)) for start, stop in spans]
-    sizes[0] = min(sizes[0], -(-len(grids[0][0]) * len(grids[0][1]) // FIRST_STAGE_UNITS))
-    return Plan(surface=job.surface, shape=(ny, nx), stages=tuple(stages), chunks=spans, unit_cells=tuple(sizes))
+    stages += [Stage(rows=whole[0], columns=whole[1], stop=stop) for _, stop in chunks[1:]]
+    seen = [(stage, grid, chunks[0]) for stage, grid in enumerate(grids)]
+    levels = levels_of(shape) if job.by_level else (whole,)
+    seen += [(stage, grid, chunk) for stage, chunk in enumerate(chunks[1:], len(grids)) for grid in levels]
+    parts: list[Part] = []
+    for stage, (rows, columns), (start, stop) in seen:
+        cells = max(1, job.unit_macs // (job.passes(start, stop) * job.macs_per_example))
+        if not parts:
+            cells = min(cells, -(-len(rows) * len(columns) // FIRST_STAGE_UNITS))
+        parts.append(Part(stage, rows, columns, start, stop, cells))
+    return Plan(surface=job.surface, shape=shape, stages=tuple(stages), parts=tuple(parts))
 
 
 def _coarse_points(ny: int, nx: int, cell_macs: int) -> int:

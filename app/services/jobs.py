@@ -56,7 +56,7 @@ class Jobs(Checkpoints, Datasets):
         return CostEstimate(
             cells=job.request.grid.cells,
             examples=stages[-1].stop,
-            forward_passes=job.request.grid.cells * job.passes_per_cell,
+            forward_passes=gathering.losses.total_macs // job.macs_per_example,
             macs=float(gathering.total_macs),
             seconds=None if losses is None else losses + (curvature or 0.0),
             curvature_seconds=curvature,
@@ -70,7 +70,6 @@ class Jobs(Checkpoints, Datasets):
             InvalidRequest: It is not computable.
         """
         _check_curvature(request)
-        _check_budget(request)
         row, report = self.checkpoint_report(request.checkpoint)
         architecture = request.architecture
         if architecture.name == INFER:
@@ -94,6 +93,7 @@ class Jobs(Checkpoints, Datasets):
             macs_per_example=macs,
             unit_macs=max(1, unit_macs),
             decisions=facts.decisions,
+            by_level=request.budget == "fast",
         )
         return job, f"{request.architecture} on {facts.title}"[:255], row.filename
 
@@ -109,16 +109,6 @@ class Jobs(Checkpoints, Datasets):
             except ValidationError:
                 self.blobs.put(job_key(job.surface), text)
         return job
-
-
-def _check_budget(request: SurfaceRequest) -> None:
-    """Passes when all is to be measured."""
-    if request.budget != "exact":
-        raise InvalidRequest(
-            'A server takes the budget "exact"; estimate the surface on your machine with lossatlas compute --budget fast '
-            "--out surface.npz, then send it with lossatlas push surface.npz.",
-            field="budget",
-        )
 
 
 def _check_curvature(request: SurfaceRequest) -> None:

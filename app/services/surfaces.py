@@ -13,8 +13,8 @@ from app.database import LiveRow, ShareRow, SurfaceRow, UnitRow
 from app.errors import Conflict, TooMany
 from app.gathering import Gathering
 from app.schemas import SurfaceInfo
-from app.services.jobs import Jobs
 from app.services.progress import end_event, progress_of, speed_of, surface_info
+from app.services.siblings import Siblings
 from app.snapshots import StageSnapshot
 from landscape_core.errors import NotFound, SurfaceRejected
 from landscape_core.formats import npz
@@ -34,7 +34,7 @@ FIRST_UNITS = 8
 log = logging.getLogger(__name__)
 
 
-class Surfaces(Jobs):
+class Surfaces(Siblings):
     """All about surfaces."""
 
     def surfaces(self) -> list[SurfaceInfo]:
@@ -76,7 +76,7 @@ class Surfaces(Jobs):
             request: The question; `data.examples` None stands for the whole split, architecture "infer" for the best fit.
 
         Returns:
-            The surface, and whether it is new.
+            The surface, and whether it is new. For a fast one that is the exact one, if it is there.
 
         Raises:
             InvalidRequest: It cannot be computed; the field is named.
@@ -92,8 +92,10 @@ class Surfaces(Jobs):
         if row is not None:
             self._readable(row, job)
             return (self.retry(row.id) if row.state in {"cancelled", "failed"} else self._infos([row])[0]), False
+        if (exact := self.exact_answer(job.request)) is not None:
+            return self._infos([exact])[0], False
         self._check_room()
-        job = self._stored(job)
+        job = self._stored(self.with_units_of_siblings(job))
         gathering = Gathering(job)
         row = SurfaceRow(
             id=job.surface,
@@ -249,6 +251,8 @@ class Surfaces(Jobs):
         with self._redis_may_be_away():
             self.queue.uncancel(surface)
             self.queue.redis.delete(events_stream(surface))
+            if gathering.job.units_of:
+                return  # perhaps they are there already
             for unit in islice(gathering.losses.plan.stage_units(0), FIRST_UNITS):
                 self.queue.enqueue_unit(surface, unit, preview=True, attempt=0)
 

@@ -178,7 +178,7 @@ def test_files_that_cannot_be_used_are_refused_in_a_sentence(working_site, mlp_b
         ({"data": {"dataset": "cifar10"}}, "data.dataset", "not on this machine"),
         ({"data": {"dataset": "fashion-mnist-sample", "examples": 3001}}, "data.examples", "at most 3,000"),
         ({"data": {"dataset": "fashion-mnist-sample", "preprocessing": "cifar10"}}, "data.preprocessing", "channel"),
-        ({"budget": "fast"}, "budget", '"exact"'),
+        ({"budget": "quick"}, "budget", '"exact", "fast"'),
         ({"curvature": {"examples": 0}}, "curvature.examples", "1"),
         ({"precision": "half"}, "precision", 'one of "float32", "tf32", "bfloat16"'),
     ],
