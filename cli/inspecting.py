@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import tempfile
 import textwrap
@@ -20,6 +21,7 @@ from landscape_core.reading import SeveralFiles
 
 if TYPE_CHECKING:
     from app.schemas import CandidateInfo, CheckpointInfo
+    from landscape_core.catalogue import DatasetFacts
 
 WIDTH = 100
 
@@ -170,20 +172,17 @@ def _next_command(candidate: CandidateInfo, file: Path) -> str:
     from cli.material import settings  # noqa: PLC0415
     from landscape_core.catalogue import available_datasets  # noqa: PLC0415
 
-    def size(shape: tuple[int, ...]) -> int:
-        return int(np.prod(shape))
-
-    import numpy as np  # noqa: PLC0415
-
-    fitting = [
-        facts.id
-        for facts in available_datasets(settings().datasets_folder)
-        if size(facts.shape) == size(candidate.input_shape) and facts.classes == candidate.classes
-        if not candidate.takes_tokens
-    ]
+    fitting = [facts.id for facts in available_datasets(settings().datasets_folder) if _suits(candidate, facts)]
     dataset = fitting[0] if fitting else "TOKENS.npz" if candidate.takes_tokens else "DATA.npz"
     words = ["lossatlas", "compute", str(file), "--architecture", candidate.text, "--dataset", dataset]
     return shlex.join([*words, "--examples", "500", "--grid", "-1:1:21x-1:1:21", "--out", f"{file.stem}.surface.npz"])
+
+
+def _suits(candidate: CandidateInfo, facts: DatasetFacts) -> bool:
+    if candidate.takes_tokens or facts.holds_tokens:
+        both = candidate.takes_tokens and facts.holds_tokens
+        return both and facts.shape <= candidate.input_shape and facts.classes <= candidate.classes
+    return math.prod(facts.shape) == math.prod(candidate.input_shape) and facts.classes == candidate.classes
 
 
 def printable(text: str) -> str:

@@ -3,6 +3,7 @@
 A data set's files are looked for in this order:
 
     fashion-mnist-sample    always there: it ships with the package
+    devils-dictionary       always there, too: text as bytes, for language models
     fashion-mnist           <folder>/fashion-mnist/ or FashionMNIST/raw/, then Debian's package; IDX files, .gz or not
     mnist                   <folder>/mnist/ or MNIST/raw/ (where torchvision puts them); IDX files, .gz or not
     cifar10                 <folder>/cifar-10-batches-bin/ or <folder>/cifar10/; the "binary version", which has no pickles
@@ -22,6 +23,16 @@ SAMPLE_FILE = Path(__file__).parent / "samples" / "fashion-mnist-sample.npz"
 SAMPLE_SPLITS = {"train": 3000, "test": 1000}
 """Examples in the shipped sample; a test holds it against the file."""
 
+TEXT_SAMPLE = "devils-dictionary"
+TEXT_SAMPLE_FILE = SAMPLE_FILE.with_name("devils-dictionary.txt")
+TEXT_SAMPLE_LENGTH = 64
+"""Tokens in one sequence of the shipped text; each token is a byte, whose label is the byte after it."""
+
+TEXT_SAMPLE_SPLITS = {"train": 512, "test": 128}
+"""Sequences in the shipped text, the test sequences after the others; a test holds them against the file."""
+
+SHIPPED = {"fashion-mnist-sample": SAMPLE_SPLITS, TEXT_SAMPLE: TEXT_SAMPLE_SPLITS}
+
 CIFAR10_RECORD = 1 + 3 * 32 * 32
 """Bytes of one example in CIFAR-10's binary version: the label, then the red, green and blue planes."""
 
@@ -35,8 +46,9 @@ class DatasetEntry(Message):
     Attributes:
         id: What a request's `data.dataset` takes.
         title: For people.
-        shape: (channels, height, width) of one example.
-        classes: How many classes its labels have.
+        shape: (channels, height, width) of one example; (tokens,) of a sequence.
+        dtype: numpy name of the stored type, as in `DatasetFacts`.
+        classes: How many classes its labels have; one more than the largest id of a token.
         preprocessing: The name of the preprocessing that is usual for it.
         source: Where it comes from, and its licence.
 
@@ -49,6 +61,7 @@ class DatasetEntry(Message):
     id: str
     title: str
     shape: tuple[int, ...]
+    dtype: str = "uint8"
     classes: int
     preprocessing: str
     source: str
@@ -124,6 +137,16 @@ def datasets() -> list[DatasetEntry]:
         entry("fashion-mnist", "Fashion-MNIST", (1, 28, 28), "fashion-mnist", zalando),
         entry("mnist", "MNIST", (1, 28, 28), "mnist", "LeCun, Cortes, Burges 1998"),
         entry("cifar10", "CIFAR-10", (3, 32, 32), "cifar10", "Krizhevsky 2009"),
+        DatasetEntry(
+            id=TEXT_SAMPLE,
+            title="The Devil's Dictionary, as bytes",
+            shape=(TEXT_SAMPLE_LENGTH,),
+            dtype="int32",
+            classes=1 + ord("z"),
+            preprocessing="none",
+            source="Ambrose Bierce 1911, public domain, from NOTORIETY to QUOTATION; a token's id is its byte, so a "
+            "network with another tokenizer finds no words in it",
+        ),
     ]
 
 
@@ -188,8 +211,8 @@ def split_files(name: str, split: str, folder: Path) -> tuple[Path, ...]:
         >>> len(split_files("fashion-mnist-sample", "test", Path("nowhere")))
         1
     """
-    if name == "fashion-mnist-sample":
-        return (SAMPLE_FILE,)
+    if name in SHIPPED:
+        return (TEXT_SAMPLE_FILE if name == TEXT_SAMPLE else SAMPLE_FILE,)
     if name == "cifar10":
         for place in (folder / "cifar-10-batches-bin", folder / "cifar10"):
             files = tuple(place / file for file in CIFAR10_FILES[split])
@@ -230,8 +253,8 @@ def facts(name: str, folder: Path) -> DatasetFacts | None:
         True
     """
     entry = dataset_entry(name)
-    if name == "fashion-mnist-sample":
-        splits = dict(SAMPLE_SPLITS)
+    if name in SHIPPED:
+        splits = dict(SHIPPED[name])
     else:
         files = {split: split_files(name, split, folder) for split in ("train", "test")}
         splits = {split: _split_size(name, paths) for split, paths in files.items() if paths}
@@ -241,7 +264,7 @@ def facts(name: str, folder: Path) -> DatasetFacts | None:
 
 
 def available_datasets(folder: Path) -> list[DatasetFacts]:
-    """The catalogued data sets that are on this machine: the shipped sample always, the others where their files are.
+    """The catalogued data sets that are on this machine: the shipped samples always, the others where their files are.
 
     A data set whose files are damaged is left out; loading it by name says what is wrong.
 

@@ -95,3 +95,31 @@ def test_a_data_set_of_negative_ids_is_rejected(working_site, wait_until):
     )
     assert info["state"] == "rejected"
     assert info["problem"].startswith("x should hold token ids from 0 to 9,999,999, but holds -3;")
+
+
+@pytest.mark.slow
+def test_a_language_model_is_looked_at_without_uploading_data(working_site, request_for):
+    """The shipped text suits it at once; what it does not suit is refused with the two numbers."""
+    site = working_site
+    sizes = {"blocks": 1, "inner": 16, "biases": False, "head": "tied"}
+    checkpoint = site.upload(save(gpt_file(WIDTH, vocabulary=128, context=64, **sizes)), name="bytes.safetensors")
+    known = site.services.datasets()
+    suited = choices.suggested_dataset(site.services.checkpoint(checkpoint).candidates, known)
+    assert suited == "devils-dictionary"
+    data = {"dataset": suited, "examples": 16, "preprocessing": "none"}
+    architecture = {"name": "gpt", "options": {"heads": 2}}
+    surface = site.compute(request_for(checkpoint, 3, None, architecture=architecture, data=data))
+    whole = site.services.surface_result(surface)
+    assert whole.has_perplexity
+    assert whole.provenance[TOKENS] == 64
+    assert np.isfinite(whole.loss).all()
+    for vocabulary, context, said in (
+        (65, 64, "has tokens up to the id 122, but this gpt has a vocabulary of 65, with ids up to 64"),
+        (128, 32, "has sequences of 64 tokens, but this gpt has a context of 32"),
+    ):
+        other = site.upload(save(gpt_file(WIDTH, vocabulary=vocabulary, context=context, **sizes)), name="other.safetensors")
+        shipped = [one for one in known if not one.uploaded]
+        assert choices.suggested_dataset(site.services.checkpoint(other).candidates, shipped) is None
+        answer = site.http.post("/surfaces", json=request_for(other, 3, None, architecture=architecture, data=data))
+        assert answer.status_code == 422
+        assert said in answer.json()["error"]["message"]

@@ -6,10 +6,12 @@ import json
 import re
 
 import numpy as np
+from safetensors.numpy import save_file
 
 from landscape_core import formats
 from tests.app.test_tokens import gpt_bytes, rows
 from tests.cli.running import lossatlas
+from tests.core.compute.transformer_files import gpt_file
 
 
 def test_a_language_model_is_inspected_and_computed_with_its_perplexity(tmp_path):
@@ -38,3 +40,23 @@ def test_heads_that_have_to_be_said_are_asked_for_in_a_sentence(tmp_path):
         "lossatlas: How many heads this gpt has cannot be told, because the width 8 is no multiple of 64; give the option "
         "heads: one of 1, 2, 4, 8.\n"
     )
+
+
+def test_the_shipped_text_needs_no_file(tmp_path):
+    tensors = gpt_file(8, blocks=1, vocabulary=256, context=64, inner=16, biases=False, head="tied")
+    save_file(tensors, tmp_path / "bytes.safetensors")
+    told = lossatlas("inspect", "bytes.safetensors", folder=tmp_path)
+    assert "--architecture gpt:heads=1 --dataset devils-dictionary" in told.stdout
+    words = (
+        "compute",
+        "bytes.safetensors",
+        "--architecture",
+        "gpt:heads=2",
+        "--dataset",
+        "devils-dictionary",
+        "--examples",
+        "8",
+    )
+    done = lossatlas(*words, "--grid", "0:0:1", "--curve", "--out", "out.npz", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "(perplexity " in done.stdout

@@ -8,7 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from landscape_core.catalogue import DatasetFacts, facts, read_idx, split_files
-from landscape_core.catalogue.data import CIFAR10_RECORD, dataset_entry, holds_tokens
+from landscape_core.catalogue.data import (
+    CIFAR10_RECORD,
+    TEXT_SAMPLE,
+    TEXT_SAMPLE_LENGTH,
+    TEXT_SAMPLE_SPLITS,
+    dataset_entry,
+    holds_tokens,
+)
 from landscape_core.errors import DatasetRejected, InvalidRequest, NotFound
 from landscape_core.reading import read_dataset
 
@@ -148,6 +155,8 @@ def load_dataset(name: str | Path, split: str, folder: Path) -> Examples:
     files = split_files(entry.id, split, folder)
     if entry.id == "fashion-mnist-sample":
         x, y = _sample(files[0], split)
+    elif entry.id == TEXT_SAMPLE:
+        x, y = _token_sample(files[0], split)
     elif entry.id == "cifar10":
         x, y = _cifar10(files)
     else:
@@ -180,6 +189,16 @@ def _from_npz(path: Path, split: str) -> Examples:
 def _sample(path: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
     with np.load(path, allow_pickle=False) as file:
         return file[f"x_{split}"], file[f"y_{split}"]
+
+
+def _token_sample(path: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Sequences of bytes without overlap, in the order of the text, and the byte after each byte."""
+    text = np.frombuffer(path.read_bytes(), np.uint8).astype(np.int32)
+    count = sum(TEXT_SAMPLE_SPLITS.values())
+    x, y = (text[start : start + count * TEXT_SAMPLE_LENGTH].reshape(count, -1) for start in (0, 1))
+    first = TEXT_SAMPLE_SPLITS["train"]
+    part = slice(first) if split == "train" else slice(first, None)
+    return x[part], y[part]
 
 
 def _cifar10(files: tuple[Path, ...]) -> tuple[np.ndarray, np.ndarray]:

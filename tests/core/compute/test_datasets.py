@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import struct
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 from landscape_core.catalogue import available_datasets, datasets
-from landscape_core.catalogue.data import DEBIAN_FASHION_MNIST, SAMPLE_FILE, SAMPLE_SPLITS
+from landscape_core.catalogue.data import DEBIAN_FASHION_MNIST, SAMPLE_FILE, SAMPLE_SPLITS, TEXT_SAMPLE_FILE
 from landscape_core.compute import Examples, load_dataset, prepare
 from landscape_core.errors import DatasetRejected, InvalidRequest, NotFound
 from landscape_core.estimate import example_order
@@ -202,6 +203,23 @@ def test_the_shipped_sample_is_always_there(tmp_path):
         assert set(np.unique(sample.y)) == set(range(10))
         assert facts.splits[split] == count
     assert "MIT License" in (SAMPLE_FILE.parent / "LICENSE-fashion-mnist.txt").read_text()
+
+
+def test_the_shipped_text_is_always_there_as_bytes_that_follow_each_other(tmp_path):
+    facts = next(one for one in available_datasets(tmp_path / "nowhere") if one.id == "devils-dictionary")
+    text = TEXT_SAMPLE_FILE.read_bytes()
+    assert text.startswith(b"NOTORIETY, n.  The fame of one's competitor for public honors.")
+    assert hashlib.sha256(text).hexdigest() == "864ce8377796200b4a2a8cb0b2c166fee4cadbc0b2b187d4ba17125a6507d3c8"
+    parts = {split: load_dataset(facts.id, split, tmp_path) for split in ("train", "test")}
+    assert {split: len(part.x) for split, part in parts.items()} == facts.splits
+    read = np.concatenate([parts[split].x.ravel() for split in ("train", "test")])
+    followed = np.concatenate([parts[split].y.ravel() for split in ("train", "test")])
+    assert bytes(read.tolist()) == text[:-1]
+    assert bytes(followed.tolist()) == text[1:]
+    assert facts.classes == 1 + max(text)
+    assert facts.holds_tokens
+    assert parts["train"].x.shape[1:] == facts.shape
+    assert "Public Domain" in TEXT_SAMPLE_FILE.with_name("SOURCE-devils-dictionary.txt").read_text()
 
 
 @pytest.mark.skipif(not DEBIAN_FASHION_MNIST.is_dir(), reason="Debian's package dataset-fashion-mnist is not installed")
