@@ -72,7 +72,7 @@ class Inputs:
         self._tensors: Recent[dict[str, np.ndarray]] = Recent(2)
         self._examples: Recent[Examples] = Recent(1)
         self._evaluators: Recent[tuple[Evaluator, int]] = Recent(WARM_SURFACES, WARM_BYTES, lambda kept: kept[1], always=2)
-        self._curvatures: Recent[WarmCurvature] = Recent(1)
+        self._curvatures: Recent[WarmCurvature] = Recent(WARM_SURFACES, WARM_BYTES, lambda kept: kept.nbytes)
 
     def job(self, surface: str) -> SurfaceJob:
         """What is known of a surface. Read each time: deleted and asked for again, it may be cut into other units.

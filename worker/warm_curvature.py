@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -25,6 +26,9 @@ class WarmCurvature:
         self._asked: Callable[[], bool] = lambda: False
         module = load(request.architecture, tensors)
         self._measure = PlaneCurvature.of(request, module, examples, evaluator.directions(), device, self._should_stop)
+        each = 4 * math.prod(examples.facts.shape)
+        self.nbytes = self._measure.provenance()["examples"] * each + 6 * sum(array.nbytes for array in tensors.values())
+        """About how much memory it holds: the examples, and the network where it stands, at θ* and along both directions."""
 
     def measured(self, cells: tuple[tuple[int, int], ...], should_stop: Callable[[], bool]) -> Eigenvalues:
         """The eigenvalues at some cells.

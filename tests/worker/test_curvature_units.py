@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,10 @@ from worker import schedule, tasks
 from worker.blobs import BlobStore, unit_key
 from worker.curvature_schedule import CurvaturePlan, curvature_plan, unit
 from worker.eigenvalues import Eigenvalues
+from worker.inputs import Inputs
 from worker.job import Announcement, SurfaceJob
 from worker.queue import DamagedBlob, WorkQueue, decode_unit
+from worker.settings import WorkerSettings
 from worker.warm import HandedBack, Vitals
 
 
@@ -160,3 +163,15 @@ def test_a_cancelled_or_stopping_unit_ends_between_its_batches_and_the_next_one_
     vitals.stop.set()
     with pytest.raises(HandedBack):
         tasks.run_unit(job.surface, first + 2)
+
+
+def test_surfaces_in_turn_stay_ready_and_give_back_their_memory(
+    tmp_path: Path, blobs: BlobStore, ask: Callable[..., Any]
+) -> None:
+    inputs = Inputs(WorkerSettings(data=tmp_path, redis_url="redis://unused", threads=1), blobs, "cpu", lambda: None)
+    surfaces = [ask(curvature=examples).job.surface for examples in (20, 30)]
+    first, second = (inputs.curvature(surface, lambda: False) for surface in surfaces)
+    assert [inputs.curvature(surface, lambda: False) for surface in surfaces] == [first, second]
+    assert second.nbytes - first.nbytes == 10 * 8 * 4
+    inputs.forget()
+    assert inputs.curvature(surfaces[0], lambda: False) is not first

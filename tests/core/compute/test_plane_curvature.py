@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import threadpoolctl
 import torch
 from pydantic import ValidationError
 from torch import nn
@@ -157,3 +158,20 @@ def test_a_network_too_large_is_refused(rows):
     with pytest.raises(InvalidRequest, match=r"at most 50,000,000 parameters, but this one has 50,00.,...") as refused:
         check_request(asked("mlp", axis(3)), shapes, rows.facts)
     assert refused.value.field == "curvature"
+
+
+def test_vectors_are_multiplied_in_one_thread_whatever_the_process_has(small, rows):
+    """Else the last bits of an eigenvalue depend on the machine's cores, and a worker's on who else is there."""
+    request = asked("mlp:activation=tanh", axis(3), examples=50)
+    hessian = Hessian(request, load(request.architecture, small), rows, 50)
+
+    def threads() -> set[int]:
+        return {library["num_threads"] for library in threadpoolctl.threadpool_info() if library["user_api"] == "blas"}
+
+    seen = []
+    hessian.tell(lambda: seen.append(threads()))
+    with threadpoolctl.threadpool_limits(limits=2, user_api="blas"):
+        hessian.extremes()
+        assert threads() == {2}
+    assert seen
+    assert all(found == {1} for found in seen)
