@@ -20,6 +20,9 @@ from landscape_core.requests import Message, Sha256, SurfaceRequest
 INTAKE, PREVIEW, COMPUTE = "intake", "preview", "compute"
 """The RQ queues, most urgent first: inspecting uploads; first stages; all else."""
 
+PROBE = ""
+"""The name under which a worker tells the speed that its probe has measured."""
+
 RESULTS_STREAM = "lossatlas:results"
 """Redis stream of `Announcement`s from all workers, read by the collector."""
 
@@ -140,7 +143,12 @@ class Announcement(Message):
 
 
 class WorkerStatus(Message):
-    """A worker's heartbeat. `macs_per_second` is measured: by a short probe at the start, then by its own units."""
+    """A worker's heartbeat. Speeds are multiply-accumulates per second, by a short probe at the start, then by its units.
+
+    Attributes:
+        macs_per_second: By the last units.
+        speeds: By the units of each architecture it has lately computed; by the probe under `PROBE`.
+    """
 
     name: str
     pid: int
@@ -149,5 +157,10 @@ class WorkerStatus(Message):
     threads: int
     state: Literal["starting", "idle", "busy", "stopping"]
     macs_per_second: float | None = None
+    speeds: dict[str, float] = Field(default_factory=dict)
     surface: str | None = None
     started: float
+
+    def speed_on(self, architecture: str) -> float | None:
+        """Its speed with an architecture; as the probe has it for one that it has not computed, None before the probe."""
+        return self.speeds.get(architecture) or self.speeds.get(PROBE) or self.macs_per_second

@@ -23,6 +23,7 @@ from rq.exceptions import StopRequested
 
 from landscape_core.errors import InvalidRequest, LandscapeError
 from worker.blobs import BlobStore
+from worker.job import PROBE
 from worker.queue import WorkQueue, refuse_open_server
 from worker.settings import WorkerSettings, refuse_unknown_variables
 from worker.warm import Heart, Vitals, WarmWorker
@@ -88,6 +89,7 @@ def _live(settings: WorkerSettings, queue: WorkQueue, vitals: Vitals, parent: in
         heart.device, heart.threads = choose_device(settings.device), settings.threads or cpu_threads()
         tasks.install(tasks.Tasks(settings, queue, BlobStore(settings.blobs), vitals, heart.device, temporary))
         vitals.macs_per_second = measured_macs_per_second(heart.device, settings.threads)
+        vitals.speeds = {PROBE: vitals.macs_per_second}
         vitals.state = "idle"
         heart.beat_now()
         log.info("ready: %s on %s, %.3g multiply-accumulates/s", settings.name, heart.device, vitals.macs_per_second)

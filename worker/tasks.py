@@ -87,7 +87,8 @@ class Tasks:
             work = prepared(self._inputs, unit, should_stop)
             measured = time.monotonic()
             blob = work()
-            self._vitals.measured(macs(job, unit), time.monotonic() - measured)
+            architecture = job.request.architecture.name if unit.kind != "curvature" else None
+            self._vitals.measured(macs(job, unit), time.monotonic() - measured, architecture)
             self._store(unit_key(surface, index), blob, should_stop)
         self._announce(Announcement(kind="unit", subject=surface, unit=index, seconds=time.monotonic() - began))
         if computed:

@@ -28,7 +28,7 @@ from rq.utils import now
 from rq.worker import WorkerStatus as RqState
 
 from worker.allowlist import AllowListedJob
-from worker.job import WorkerStatus
+from worker.job import PROBE, WorkerStatus
 from worker.queue import QUEUES, WORKER_TTL_S, WorkQueue, surface_of
 from worker.settings import WorkerSettings
 
@@ -40,6 +40,9 @@ STOP_WITHIN_S = 8.0
 """A stop that takes longer, because a batch does, ends the process."""
 
 log = logging.getLogger(__name__)
+
+
+MOST_SPEEDS = 32
 
 
 class HandedBack(Exception):
@@ -55,6 +58,7 @@ class Vitals:
         state: What the activity page shows.
         surface: The surface that is being computed.
         macs_per_second: The speed last measured.
+        speeds: By architecture, the last `MOST_SPEEDS`; by the probe under `PROBE`.
         progress: Changes whenever the job in hand gets on.
         patience_s: How long the job in hand may go without progress.
     """
@@ -63,6 +67,7 @@ class Vitals:
     state: Literal["starting", "idle", "busy", "stopping"] = "starting"
     surface: str | None = None
     macs_per_second: float | None = None
+    speeds: dict[str, float] = field(default_factory=dict)
     progress: int = 0
     patience_s: float = HANG_S
 
@@ -70,10 +75,18 @@ class Vitals:
         """Notes a sign of progress."""
         self.progress += 1
 
-    def measured(self, macs: float, seconds: float) -> None:
-        """Mixes a measured speed into the one that is known."""
+    def measured(self, macs: float, seconds: float, architecture: str | None = None) -> None:
+        """Mixes a measured speed into the one that is known: the last one, and the architecture's."""
         speed = macs / max(seconds, 1e-6)
-        self.macs_per_second = speed if self.macs_per_second is None else 0.7 * self.macs_per_second + 0.3 * speed
+        self.macs_per_second = _mixed(self.macs_per_second, speed)
+        if architecture is not None:
+            others = {name: known for name, known in self.speeds.items() if name != architecture}
+            kept = dict(list(others.items())[-MOST_SPEEDS:]) | {name: others[name] for name in (PROBE,) if name in others}
+            self.speeds = kept | {architecture: _mixed(self.speeds.get(architecture), speed)}
+
+
+def _mixed(known: float | None, speed: float) -> float:
+    return speed if known is None else 0.7 * known + 0.3 * speed
 
 
 class Heart(threading.Thread):
@@ -147,6 +160,7 @@ class Heart(threading.Thread):
             threads=self.threads,
             state="stopping" if vitals.stop.is_set() else vitals.state,
             macs_per_second=vitals.macs_per_second,
+            speeds=vitals.speeds,
             surface=vitals.surface,
             started=self._started_at,
         )

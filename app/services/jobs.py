@@ -20,8 +20,8 @@ from worker.job import SurfaceJob
 DEFAULT_UNIT_MACS = 20_000_000_000
 """Work of one unit while no worker has measured its speed: about half a second of a ResNet on two cores."""
 
-UNIT_S = 1.0
-"""How long one unit is to take."""
+UNIT_S = 1.5
+"""How long one unit is to take: many short ones cost more for queue and files, long ones make others wait."""
 
 MOST_CURVATURE_EXAMPLES = 4096
 """Most examples that the eigenvalues at a cell are over: one cell, which is the least of a unit, takes 200 passes of them."""
@@ -47,7 +47,7 @@ class Jobs(Checkpoints, Datasets):
         stages = gathering.losses.plan.stages
         first = stages[0]
         workers = self.workers()
-        speed = speed_of(workers)
+        speed = speed_of(workers, job.request.architecture.name)
         losses, curvature = seconds(gathering.losses.total_macs, speed), None
         if losses is not None and gathering.curvature_macs:
             least = job.request.grid.cells * LEAST_CURVATURE_S / max(1, len(workers))
@@ -85,8 +85,8 @@ class Jobs(Checkpoints, Datasets):
         self.check_companions(request)
         self.check_directions(request.plane)
         macs = max(1, catalogue.macs_per_example(request.architecture, report.shapes, facts.shape))
-        workers = [w.macs_per_second for w in self.workers() if w.macs_per_second]
-        unit_macs = int(UNIT_S * min(workers)) if workers else DEFAULT_UNIT_MACS
+        speeds = [speed for worker in self.workers() if (speed := worker.speed_on(request.architecture.name))]
+        unit_macs = int(UNIT_S * min(speeds)) if speeds else DEFAULT_UNIT_MACS
         job = SurfaceJob(
             surface=request.digest,
             request=request,

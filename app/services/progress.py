@@ -17,10 +17,11 @@ from worker.queue import curvature_plan
 Read = TypeVar("Read", SurfaceRequest, SurfaceJob)
 
 
-def speed_of(workers: Iterable[WorkerStatus]) -> float | None:
-    """Multiply-accumulates per second of all workers together; None if none has measured its speed."""
-    speeds = [worker.macs_per_second for worker in workers if worker.macs_per_second and worker.state != "stopping"]
-    return sum(speeds) if speeds else None
+def speed_of(workers: Iterable[WorkerStatus], architecture: str | None = None) -> float | None:
+    """Multiply-accumulates per second of all workers together, with an architecture; None if none has measured its speed."""
+    working = [worker for worker in workers if worker.state != "stopping"]
+    speeds = [w.macs_per_second if architecture is None else w.speed_on(architecture) for w in working]
+    return sum(filter(None, speeds)) or None
 
 
 def seconds(macs: float, speed: float | None) -> float | None:

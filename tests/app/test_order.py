@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from app.services.jobs import UNIT_S
 from tests.app.hands import Hands
 from worker.job import Announcement
 
@@ -89,3 +90,16 @@ def said(site, surface: str) -> list[Announcement]:
     """What workers have said of a surface's units."""
     found = site.services.queue.results("0", 1)
     return [word for _, word in found if word.subject == surface and word.kind == "unit"]
+
+
+def test_units_are_cut_by_the_speed_of_the_workers_with_that_architecture(settings, start_site, ready_checkpoint, request_for):
+    site = start_site(settings)
+    hands = Hands(site.services)
+    speeds = {"": 2e6, "mlp": 6e6, "resnet20": 1e6}
+    status = next(iter(site.services.workers()))
+    hands.queue.beat(status.model_copy(update={"macs_per_second": 9e6, "speeds": speeds}))
+    surface = site.http.post("/surfaces", json=request_for(ready_checkpoint, 9, 100)).json()["id"]
+    assert hands.job(surface).unit_macs == int(UNIT_S * 6e6)
+    assert [status.model_copy(update={"speeds": speeds}).speed_on(name) for name in ("resnet20", "vgg16")] == [1e6, 2e6]
+    estimate = site.http.post("/surfaces/estimate", json=request_for(ready_checkpoint, 9, 100)).json()
+    assert estimate["seconds"] == pytest.approx(estimate["macs"] / 6e6)

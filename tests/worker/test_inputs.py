@@ -11,7 +11,9 @@ import pytest
 from landscape_core.errors import NotFound
 from worker import blobs as keys
 from worker.blobs import BlobStore
+from worker.job import PROBE
 from worker.settings import WorkerSettings
+from worker.warm import MOST_SPEEDS, Vitals
 
 
 def test_surfaces_of_one_checkpoint_fetch_it_once_and_stay_ready_in_turn(
@@ -52,3 +54,17 @@ def test_what_is_kept_is_bounded_by_number_and_by_memory() -> None:
     assert keep(Recent(9, 10, lambda value: value, always=2), 4, 5, 4, 5, 1, 4) == [4, 5, 1]
     assert keep(Recent(9, 10, lambda value: value, always=2), 4, 5, 6, 4) == [4, 5, 6, 4]
     assert keep(Recent(9, 10, lambda value: value, always=2), 50, 60, 50, 60) == [50, 60]
+
+
+def test_a_worker_knows_its_speed_by_architecture_and_forgets_the_oldest() -> None:
+    vitals = Vitals(macs_per_second=100.0, speeds={PROBE: 100.0})
+    for _ in range(30):
+        vitals.measured(1000.0, 1.0, "mlp")
+        vitals.measured(10.0, 1.0, "resnet20")
+    vitals.measured(10.0, 1.0)
+    assert vitals.speeds == {PROBE: 100.0, "mlp": pytest.approx(1000.0), "resnet20": pytest.approx(10.0)}
+    for number in range(MOST_SPEEDS + 1):
+        vitals.measured(1.0, 1.0, f"net{number}")
+    assert "mlp" not in vitals.speeds
+    assert vitals.speeds[PROBE] == 100.0
+    assert len(vitals.speeds) <= MOST_SPEEDS + 2
