@@ -20,7 +20,7 @@ from benchmarks.system import Atlas, Followed, Job, running
 from landscape_core.errors import LandscapeError
 
 QUICK, FULL = Job(51, 200), Job(51, 3000)
-LEAST, MOST, BUDGET_S = 3, 5, 270.0
+LEAST, MOST, BUDGET_S = 3, 5, 200.0
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 KINDS = {

@@ -32,7 +32,7 @@ KINDS: tuple[str, ...] = ()
 QUICK_SHARE = 8
 """A quick run takes every eighth of the examples."""
 CELLS, THREADS = 3, 1
-MOST, BUDGET_S = 5, 35.0
+MOST, BUDGET_S = 5, 25.0
 """Rounds, and seconds, of each network."""
 
 
