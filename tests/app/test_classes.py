@@ -11,7 +11,7 @@ from app.pages.surface.panels import provenance
 from app.pages.surface.stage import told
 from app.schemas import Progress, SurfaceInfo
 from landscape_core.catalogue import class_names, datasets
-from landscape_core.catalogue.data import SAMPLE_FILE
+from landscape_core.catalogue.data import SAMPLE_FILE, holds_tokens
 from tests.core.formats.surfaces import bowl
 
 
@@ -24,6 +24,9 @@ def shown(**made: object) -> str:
 
 def test_every_catalogued_data_set_names_its_classes():
     for entry in datasets():
+        if holds_tokens(entry.dtype):  # its classes are ids
+            assert class_names(entry.id) is None
+            continue
         assert len(set(class_names(entry.id) or ())) == entry.classes
     assert class_names("ab" * 32) is None
     with np.load(SAMPLE_FILE) as sample:  # trousers are narrow, boots are not
