@@ -58,7 +58,7 @@ def curvature_plan(job: SurfaceJob) -> CurvaturePlan | None:
     cell_macs = job.request.curvature_passes * job.macs_per_example
     grids = refined_grids(ny, nx, _coarse_points(ny, nx, cell_macs))
     stages = tuple(Stage(rows=rows, columns=columns, stop=examples) for rows, columns in grids)
-    cells = max(1, job.unit_macs // cell_macs)
+    cells = job.curvature_cells
     first = min(cells, -(-len(grids[0][0]) * len(grids[0][1]) // FIRST_STAGE_UNITS))
     sizes = (first, *(cells for _ in grids[1:]))
     numbered = enumerate(zip(grids, sizes, strict=True))

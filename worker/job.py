@@ -46,6 +46,11 @@ UnitKind = Literal["losses", "curvature"]
 """What a unit measures: losses of some examples, or the Hessian's extreme eigenvalues."""
 
 
+def eigenvalues_of(architecture: str) -> str:
+    """The name under which a worker tells its speed with the eigenvalues of an architecture."""
+    return f"{architecture}, eigenvalues"
+
+
 class SurfaceJob(Message):
     """All that a worker needs to know about a surface; stored as a blob, so that every process plans the same units.
 
@@ -57,6 +62,7 @@ class SurfaceJob(Message):
         decisions: How many decisions of each example a tally's `correct` counts: 1, or the tokens of a sequence.
         by_level: Whether units are cut so that each further chunk of examples begins with coarse grids, as the `fast` budget
             needs it (`landscape_core.ladder`); an exact surface that goes on from a fast one has the same units.
+        curvature_cells: How many cells' eigenvalues one unit measures, where they are asked for.
         units_of: Other surfaces with the same units: what they have found is taken over.
     """
 
@@ -66,6 +72,7 @@ class SurfaceJob(Message):
     unit_macs: int = Field(ge=1)
     decisions: int = Field(default=1, ge=1)
     by_level: bool = Field(default=False, exclude_if=lambda cut: not cut)
+    curvature_cells: int = Field(default=1, ge=1, exclude_if=lambda cells: cells == 1)
     units_of: tuple[Sha256, ...] = Field(default=(), exclude_if=lambda surfaces: not surfaces)
 
     def passes(self, start: int, stop: int) -> int:

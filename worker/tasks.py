@@ -44,7 +44,7 @@ from worker.intake import inspect_upload
 from worker.job import Announcement
 from worker.queue import WorkQueue
 from worker.settings import WorkerSettings
-from worker.unit_work import is_stored, macs, prepared
+from worker.unit_work import is_stored, macs, prepared, speed_name
 from worker.warm import HandedBack, Vitals
 
 CANCEL_CHECK_S = 0.2
@@ -87,8 +87,7 @@ class Tasks:
             work = prepared(self._inputs, unit, should_stop)
             measured = time.monotonic()
             blob = work()
-            architecture = job.request.architecture.name if unit.kind != "curvature" else None
-            self._vitals.measured(macs(job, unit), time.monotonic() - measured, architecture)
+            self._vitals.measured(macs(job, unit), time.monotonic() - measured, speed_name(job, unit))
             self._store(unit_key(surface, index), blob, should_stop)
         self._announce(Announcement(kind="unit", subject=surface, unit=index, seconds=time.monotonic() - began))
         if computed:

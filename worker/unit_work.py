@@ -9,7 +9,7 @@ from landscape_core.errors import NotFound
 from worker.blobs import BlobStore, DamagedBlob, unit_key
 from worker.eigenvalues import Eigenvalues
 from worker.inputs import Inputs
-from worker.job import SurfaceJob, WorkUnit
+from worker.job import SurfaceJob, WorkUnit, eigenvalues_of
 from worker.tallies import decode_unit, encode_unit
 
 log = logging.getLogger(__name__)
@@ -32,6 +32,12 @@ def macs(job: SurfaceJob, unit: WorkUnit) -> int:
     """Multiply-accumulates of a unit: of its eigenvalues about, which take as long as so many evaluations."""
     passes = job.request.curvature_passes if unit.kind == "curvature" else job.passes(unit.start, unit.stop)
     return len(unit.cells) * passes * job.macs_per_example
+
+
+def speed_name(job: SurfaceJob, unit: WorkUnit) -> str:
+    """The name under which the speed of such units is told."""
+    architecture = job.request.architecture.name
+    return eigenvalues_of(architecture) if unit.kind == "curvature" else architecture
 
 
 def prepared(inputs: Inputs, unit: WorkUnit, should_stop: Callable[[], bool]) -> Callable[[], bytes]:

@@ -9,10 +9,10 @@ from pydantic import ValidationError
 from app.gathering import Gathering
 from app.schemas import CostEstimate
 from app.services.checkpoints import Checkpoints
+from app.services.curvature_costs import cells_of_unit, check_curvature, map_seconds
 from app.services.datasets import Datasets
 from app.services.progress import seconds, speed_of
 from landscape_core import catalogue
-from landscape_core.errors import InvalidRequest
 from landscape_core.requests import SurfaceRequest
 from worker.blobs import job_key
 from worker.job import SurfaceJob
@@ -22,12 +22,6 @@ DEFAULT_UNIT_MACS = 20_000_000_000
 
 UNIT_S = 1.5
 """How long one unit is to take: many short ones cost more for queue and files, long ones make others wait."""
-
-MOST_CURVATURE_EXAMPLES = 4096
-"""Most examples that the eigenvalues at a cell are over: one cell, which is the least of a unit, takes 200 passes of them."""
-
-LEAST_CURVATURE_S = 0.07
-"""What a cell's eigenvalues take however small the network is: 33 products of 2 ms each, measured on one core."""
 
 INFER = "infer"
 """The architecture that stands for the best of a checkpoint's candidates."""
@@ -48,10 +42,8 @@ class Jobs(Checkpoints, Datasets):
         first = stages[0]
         workers = self.workers()
         speed = speed_of(workers, job.request.architecture.name)
-        losses, curvature = seconds(gathering.losses.total_macs, speed), None
-        if losses is not None and gathering.curvature_macs:
-            least = job.request.grid.cells * LEAST_CURVATURE_S / max(1, len(workers))
-            curvature = max(least, seconds(gathering.curvature_macs, speed) or 0.0)
+        losses = seconds(gathering.losses.total_macs, speed)
+        curvature = map_seconds(workers, job.request, job.macs_per_example)
         first_macs = len(first.rows) * len(first.columns) * job.passes(0, first.stop) * job.macs_per_example
         return CostEstimate(
             cells=job.request.grid.cells,
@@ -69,7 +61,6 @@ class Jobs(Checkpoints, Datasets):
         Raises:
             InvalidRequest: It is not computable.
         """
-        _check_curvature(request)
         row, report = self.checkpoint_report(request.checkpoint)
         architecture = request.architecture
         if architecture.name == INFER:
@@ -85,7 +76,9 @@ class Jobs(Checkpoints, Datasets):
         self.check_companions(request)
         self.check_directions(request.plane)
         macs = max(1, catalogue.macs_per_example(request.architecture, report.shapes, facts.shape))
-        speeds = [speed for worker in self.workers() if (speed := worker.speed_on(request.architecture.name))]
+        check_curvature(request, macs)
+        workers = self.workers()
+        speeds = [speed for worker in workers if (speed := worker.speed_on(request.architecture.name))]
         unit_macs = int(UNIT_S * min(speeds)) if speeds else DEFAULT_UNIT_MACS
         job = SurfaceJob(
             surface=request.digest,
@@ -94,6 +87,7 @@ class Jobs(Checkpoints, Datasets):
             unit_macs=max(1, unit_macs),
             decisions=facts.decisions,
             by_level=request.budget == "fast",
+            curvature_cells=cells_of_unit(workers, request, macs, UNIT_S),
         )
         return job, f"{request.architecture} on {facts.title}"[:255], row.filename
 
@@ -109,14 +103,3 @@ class Jobs(Checkpoints, Datasets):
             except ValidationError:
                 self.blobs.put(job_key(job.surface), text)
         return job
-
-
-def _check_curvature(request: SurfaceRequest) -> None:
-    """Passes unless eigenvalues are asked for over more examples than a server takes for them."""
-    asked = request.curvature and request.curvature.examples
-    if asked and asked > MOST_CURVATURE_EXAMPLES:
-        raise InvalidRequest(
-            f"A server measures eigenvalues over at most {MOST_CURVATURE_EXAMPLES:,} examples, but {asked:,} were asked for; "
-            f"ask for fewer, or compute the surface on your machine with lossatlas compute --curvature {asked} and push it.",
-            field="curvature.examples",
-        )

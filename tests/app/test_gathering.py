@@ -17,7 +17,7 @@ from worker.queue import DamagedBlob, Eigenvalues, encode_unit
 def curved(shape: tuple[int, int], examples: int = 700) -> SurfaceJob:
     plain = job(shape, examples)
     request = plain.request.model_copy(update={"curvature": CurvatureSpec(examples=64)})
-    return plain.model_copy(update={"request": request, "surface": request.digest, "unit_macs": 100_000_000})
+    return plain.model_copy(update={"request": request, "surface": request.digest, "curvature_cells": 8})
 
 
 def eigenvalues(unit: WorkUnit, **changed) -> Eigenvalues:

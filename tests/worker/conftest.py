@@ -243,7 +243,7 @@ def ask(blobs: BlobStore) -> Callable[..., Problem]:
             }
         )
         macs = macs_per_example(request.architecture, shapes, (8,))
-        job = SurfaceJob(surface=request.digest, request=request, macs_per_example=macs, unit_macs=unit_macs)
+        job = SurfaceJob(surface=request.digest, request=request, macs_per_example=macs, unit_macs=unit_macs, curvature_cells=3)
         blobs.put(job_key(job.surface), job.canonical_json().encode())
         return Problem(job, tensors, load_dataset(data, "train", blobs._root))
 

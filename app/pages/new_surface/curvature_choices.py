@@ -15,7 +15,7 @@ from app.pages import words
 from app.pages.blocks import aria
 from app.pages.new_surface.controls import Values, either, number
 from app.schemas import CostEstimate
-from app.services.jobs import MOST_CURVATURE_EXAMPLES
+from app.services.curvature_costs import MOST_CURVATURE_EXAMPLES
 from landscape_core.errors import InvalidRequest
 from landscape_core.requests import CurvatureSpec, SurfaceRequest
 

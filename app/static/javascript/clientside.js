@@ -144,6 +144,10 @@
     return live.state === "queued" ? "Waiting for a worker…" : "The first whole surface is on its way…";
   }
 
+  const eigenvaluesSoFar = ({ rows, columns }) => (rows > 1
+    ? `Eigenvalues so far on a grid of ${rows} × ${columns} of its cells; coloured by them, that grid is drawn.`
+    : `Eigenvalues so far at ${count(columns)} of its cells.`);
+
   /** The accuracy of each class at a cell, as bars from 0 to 100 %. */
   function classes(found) {
     if (!found.length) return null;
@@ -217,7 +221,7 @@
         ]),
         [
           f.not_finite ? html("Div", { className: "holes" }, `${plural(f.not_finite, "cell is", "cells are")} not finite: measured, and shown as ${f.not_finite === 1 ? "a hole" : "holes"}.`) : null,
-          f.eigenvalues ? html("Div", { className: "holes" }, `Eigenvalues so far on a grid of ${f.eigenvalues.rows} × ${f.eigenvalues.columns} of its cells; coloured by them, that grid is drawn.`) : null,
+          f.eigenvalues ? html("Div", { className: "holes" }, eigenvaluesSoFar(f.eigenvalues)) : null,
           ...(live.colours || []).filter((c) => f.unknown[c.name]).map((c) => html("Div", { className: "holes" }, `${c.title}: unknown at ${plural(f.unknown[c.name], "cell that has", "cells that have")} a loss; coloured by it, the surface is grey there, and the contour picture empty.`)),
         ],
       ];

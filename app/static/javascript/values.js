@@ -46,11 +46,11 @@
 
   /** The surface on the grid on which a quantity is known: all of it, but for eigenvalues while they are being measured. */
   function known(surface, name) {
-    if (!surface.eigenvalues || !surface.y || !EIGENVALUES.has(name)) return surface;
+    if (!surface.eigenvalues || !EIGENVALUES.has(name)) return surface;
     const { rows, columns } = surface.eigenvalues, cut = (table) => rows.map((j) => columns.map((i) => table[j][i]));
     const tables = Object.fromEntries(["loss", "stderr", "accuracy", "counts"].map((table) => [table, cut(surface[table])]));
     const quantities = Object.fromEntries(Object.entries(surface.quantities).map(([each, table]) => [each, cut(table)]));
-    const axes = { x: columns.map((i) => surface.x[i]), y: rows.map((j) => surface.y[j]), rows: rows.length, columns: columns.length };
+    const axes = { x: columns.map((i) => surface.x[i]), y: surface.y && rows.map((j) => surface.y[j]), rows: rows.length, columns: columns.length };
     return { ...surface, ...axes, ...tables, quantities, eigenvalues: null };
   }
 
