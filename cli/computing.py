@@ -20,9 +20,10 @@ from cli.asked import Asked
 from cli.library_networks import LibraryNetwork
 from cli.model_folders import checkpoint_file
 from cli.own_code import OwnCode
+from cli.plane_options import DIRECTION_HELP, WithManyFiles, scaled_directions
 from cli.runs import with_run_unpacked
 from cli.stopping import stopped_by_sigterm
-from landscape_core.requests import BatchNorm, Loss, Norm, Precision
+from landscape_core.requests import BatchNorm, Loss, Precision
 
 if TYPE_CHECKING:
     from click._termui_impl import ProgressBar
@@ -30,27 +31,6 @@ if TYPE_CHECKING:
     from cli.material import Material
     from landscape_core.requests import SurfaceRequest
     from landscape_core.results import Surface
-
-
-DIRECTION_HELP = "First direction: random:SEED, towards:CHECKPOINT, principal:NUMBER, hessian:NUMBER or file:DIRECTIONS.h5."
-
-
-class WithManyFiles(click.Command):
-    """A command whose `--checkpoints` takes all words up to the next option, as a shell's `epoch_*.pt` makes them."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Takes the words, each file with an option of its own."""
-        words: list[str] = []
-        listing = False
-        for position, word in enumerate(args):
-            if word == "--checkpoints":
-                listing = True
-                if position + 1 == len(args) or args[position + 1].startswith("-"):
-                    raise click.BadOptionUsage(word, f"Option {word!r} requires an argument.", ctx)
-                continue
-            listing = listing and not word.startswith("-")
-            words += ["--checkpoints", word] if listing else [word]
-        return super().parse_args(ctx, words)
 
 
 @click.command(cls=WithManyFiles, short_help="Compute a surface or curve on this machine.")
@@ -93,10 +73,7 @@ class WithManyFiles(click.Command):
     help="A training run, in its order, or as one .zip: principal:1, … are its directions; its way is projected on any plane.",
 )
 @click.option("--align", is_flag=True, help="Match hidden units of towards:CHECKPOINT first.")
-@click.option("--curve", is_flag=True, help="One direction only.")
-@click.option("--norm", type=click.Choice(get_args(Norm)), default="filter", show_default=True, help="Of random directions.")
-@click.option("--ignore", type=click.Choice(["biasbn", "none"]), default="biasbn", show_default=True, help="What stays.")
-@click.option("--of", type=click.Choice(["weights", "states"]), default="weights", show_default=True, help="What moves.")
+@scaled_directions
 @click.option("--orthogonal", is_flag=True, help="Second direction at right angles to the first.")
 @click.option(
     "--batch-norm",

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from cli.own_code import MAX_NAME, OwnCodeFailed
-from landscape_core.errors import ComputationFailed, InvalidRequest, LandscapeError
+from cli.own_code import MAX_NAME, blamed_on
+from landscape_core.errors import InvalidRequest
 from landscape_core.requests import ArchitectureSpec
 
 if TYPE_CHECKING:
@@ -150,16 +150,8 @@ class LibraryNetwork:
             OwnCodeFailed: If something did before the computation.
             ComputationFailed: If something did in it.
         """
-        try:
+        with blamed_on(lambda _: self.name, (Exception,), computing=computing):
             yield
-        except LandscapeError:
-            raise
-        except Exception as error:
-            text = " ".join(str(error).split())[:300]
-            sentence = f"{self.name}: {type(error).__name__}{f': {text}' if text else ''}."
-            if computing:
-                raise ComputationFailed(sentence) from error
-            raise OwnCodeFailed(sentence, field="architecture") from error
 
 
 def classes(network: Mapping[str, tuple[int, ...]], shapes: Mapping[str, tuple[int, ...]]) -> int | None:

@@ -6,7 +6,7 @@ import hashlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,33 @@ MAX_NAME = 64
 
 class OwnCodeFailed(InvalidRequest):
     """The user's code raised; the text names file, line and exception, `__cause__` is the exception."""
+
+
+@contextmanager
+def blamed_on(
+    place: Callable[[BaseException], str], kinds: tuple[type[BaseException], ...], *, computing: bool
+) -> Iterator[None]:
+    """What fails in the block, other than by an error of ours, is told in one sentence as a failure of code that is not ours.
+
+    Args:
+        place: Says of an error where it came from.
+        kinds: Which errors are told so.
+        computing: Whether the computation has begun.
+
+    Raises:
+        OwnCodeFailed: If something did before the computation.
+        ComputationFailed: If something did in it.
+    """
+    try:
+        yield
+    except LandscapeError:
+        raise
+    except kinds as error:
+        text = " ".join(str(error).split())[:300]
+        sentence = f"{place(error)}: {type(error).__name__}{f': {text}' if text else ''}."
+        if computing:
+            raise ComputationFailed(sentence) from error
+        raise OwnCodeFailed(sentence, field="architecture") from error
 
 
 @dataclass(frozen=True)
@@ -136,18 +163,13 @@ class OwnCode:
             OwnCodeFailed: If something did before the computation.
             ComputationFailed: If something did in it.
         """
-        try:
+        with blamed_on(self._place, (Exception, SystemExit), computing=computing):
             yield
-        except LandscapeError:
-            raise
-        except (Exception, SystemExit) as error:
-            line = self._line(error)
-            place = f"{self.path.name}, line {line}" if line else self.name
-            text = " ".join(str(error).split())[:300]
-            sentence = f"{place}: {type(error).__name__}{f': {text}' if text else ''}."
-            if computing:
-                raise ComputationFailed(sentence) from error
-            raise OwnCodeFailed(sentence, field="architecture") from error
+
+    def _place(self, error: BaseException) -> str:
+        """Where in the user's file it failed."""
+        line = self._line(error)
+        return f"{self.path.name}, line {line}" if line else self.name
 
     def _line(self, error: BaseException) -> int | None:
         """The last line of the user's file that an exception passed, or at which it cannot be parsed."""

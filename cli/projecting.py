@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cli.asked import architecture_typed, check_out, missing
 from cli.asked_plane import AskedPlane
-from cli.computing import DIRECTION_HELP, WithManyFiles
 from cli.library_networks import LibraryNetwork
 from cli.own_code import OwnCode
 from cli.parsing import parse_direction
+from cli.plane_options import DIRECTION_HELP, WithManyFiles, scaled_directions
 from cli.runs import with_run_unpacked
 from landscape_core.errors import InvalidRequest, NotFound
-from landscape_core.requests import Norm, Normalisation
+from landscape_core.requests import Normalisation
 
 if TYPE_CHECKING:
     from landscape_core.compute import DerivedDirections
@@ -39,10 +39,7 @@ FORMS = (".h5", ".json", ".csv")
 @click.option("--x", metavar="DIRECTION", default="principal:1", show_default=True, help=DIRECTION_HELP)
 @click.option("--y", metavar="DIRECTION", help="Second direction, alike.  [default: principal:2]")
 @click.option("--directions", type=click.Path(path_type=Path), metavar="DIRS.h5", help="Both from this file.")
-@click.option("--curve", is_flag=True, help="One direction only.")
-@click.option("--norm", type=click.Choice(get_args(Norm)), default="filter", show_default=True, help="Of random directions.")
-@click.option("--ignore", type=click.Choice(["biasbn", "none"]), default="biasbn", show_default=True, help="What stays.")
-@click.option("--of", type=click.Choice(["weights", "states"]), default="weights", show_default=True, help="What moves.")
+@scaled_directions
 @click.option("--directions-out", type=click.Path(path_type=Path), metavar="DIRS.h5", help="Where the directions go, too.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FILE", help=".h5, .json or .csv")
 def project(**typed: Any) -> None:
