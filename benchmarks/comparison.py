@@ -20,7 +20,8 @@ from benchmarks.system import Atlas, Followed, Job, running
 from landscape_core.errors import LandscapeError
 
 QUICK, FULL = Job(51, 200), Job(51, 3000)
-LEAST, MOST, BUDGET_S = 3, 5, 200.0
+COLD_EXAMPLES = 500
+LEAST, MOST, BUDGET_S = 2, 5, 200.0
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 KINDS = {
@@ -63,6 +64,11 @@ class Comparison:
     def job(self) -> Job:
         """The surface that is computed again and again."""
         return QUICK if self.quick else FULL
+
+    @property
+    def cold_job(self) -> Job:
+        """The first that each system computes, with all that is made once."""
+        return Job(self.job.points, min(COLD_EXAMPLES, self.job.examples))
 
     def alone(self, kind: str) -> list[Alone]:
         """What the bare core needed, by round."""
@@ -114,7 +120,7 @@ class Comparison:
             else:
                 systems[kind] = stack.enter_context(running(self.folder / kind, number, threads))
         for kind, atlas in systems.items():
-            self.cold[kind] = atlas.compute(Job(self.job.points, min(500, self.job.examples)), seed=1)
+            self.cold[kind] = atlas.compute(self.cold_job, seed=1)
             atlas.body(self.job, seed=1)
         return cores, systems
 

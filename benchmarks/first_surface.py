@@ -16,7 +16,7 @@ def run(comparison: Comparison) -> tuple[list[Row], list[Goal]]:
     later = comparison.followed("system")
     cold = comparison.cold["system"]
     rows = [
-        _row("the first that this worker computes (500 examples)", [cold]),
+        _row(f"the first that this worker computes ({comparison.cold_job.examples:,} examples)", [cold]),
         _row(f"later ones ({comparison.job.examples:,} examples)", later),
     ]
     return rows, []

@@ -38,15 +38,19 @@ def test_every_part_is_explained_and_has_a_letter_of_its_own(bench):
 @pytest.mark.slow
 def test_what_is_measured_goes_to_the_screen_to_json_and_between_the_markers(bench, tmp_path):
     (tmp_path / "speed.md").write_text(
-        f"By hand.\n\n{begin('machine')}\n{end('machine')}\n{begin('e')}\nold\n{end('e')}\nBy hand too.\n"
+        f"By hand.\n\n{begin('machine')}\n{end('machine')}\n{begin('e')}\nold\n{end('e')}\n{begin('g')}\n{end('g')}\nBy hand too.\n"
     )
-    result = bench("--quick", "--only", "e", "--json", "speed.json", "--write", "speed.md")
+    result = bench("--quick", "--only", "g,e", "--json", "speed.json", "--write", "speed.md")
     assert result.returncode == 0, result.stderr
     assert "(e) starting one worker" in result.stderr
     found = json.loads((tmp_path / "speed.json").read_text())
     assert {"Processor", "Memory", "Versions", "Taken"} <= set(found["machine"])
-    (part,) = found["parts"]
+    part, memory = found["parts"]
     assert (part["part"], part["skipped"], len(part["rows"])) == ("e", None, 2)
+    if sys.platform == "linux":
+        core, web, worker, valkey, whole = (row["largest resident memory, MB"] for row in memory["rows"])
+        assert whole == pytest.approx(web + worker + valkey, abs=2)
+        assert min(core, worker) > web > valkey > 0
     for row in part["rows"]:
         first, last = row["to the first whole surface, s"]["median"], row["to the last, s"]["median"]
         assert 0 < first <= row["to the second, s"]["median"] <= last
@@ -87,6 +91,21 @@ def test_bad_arguments_are_refused_before_anything_is_measured(bench, tmp_path, 
     assert sentence in result.stderr
     assert len(result.stderr.splitlines()) == 1
     assert (tmp_path / "plain.md").read_text() == "Mine.\n"
+
+
+def test_without_a_browser_its_part_says_so(lossatlas, clean_environment, tmp_path):
+    environment = clean_environment | {"PATH": str(tmp_path)}
+    result = subprocess.run(
+        [lossatlas, "bench", "--only", "h"],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert re.search(r"Not measured: (there is no Chromium that starts|Playwright is not installed)", result.stdout)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are looked for in /proc")

@@ -1,0 +1,72 @@
+"""What the parts make of what was measured; here the measurements are given, so that the numbers are known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks import first_surface, memory, parts, whole_system, workers
+from benchmarks.bare_core import Alone
+from benchmarks.comparison import CORES, Comparison
+from benchmarks.system import Followed
+from benchmarks.table import Skipped
+
+
+def followed(seconds: float, web: float = 0.2) -> Followed:
+    cpu = {"web": web, "worker": seconds, "valkey": 0.1}
+    return Followed("ab", (0.5, 1.0, seconds), seconds, 3, 5000, seconds - 1, 10, cpu)
+
+
+@pytest.fixture
+def comparison(tmp_path: Path) -> Comparison:
+    """Three rounds in which the core takes 10, 20 and 10 seconds alone, and 5 in two halves."""
+    alone = [Alone(seconds, seconds, 300_000_000) for seconds in (10.0, 20.0, 10.0)]
+    slow, fast = [followed(seconds) for seconds in (10.2, 20.4, 11.0)], [followed(seconds) for seconds in (6.0, 10.2, 5.5)]
+    return Comparison(
+        tmp_path,
+        cold={"system": followed(4.0)},
+        peaks={"system": {"web": 200_000_000, "worker": 400_000_000, "valkey": 10_000_000}},
+        _alone={"core1": alone, "core": alone},
+        _followed={"system1": slow, "system2": fast, "system": slow},
+        _pairs=[5.0, 10.0, 5.0],
+        _done=True,
+    )
+
+
+@pytest.mark.skipif(CORES < 2, reason="one core")
+def test_ratios_are_of_the_same_round(comparison):
+    rows, goals = workers.run(comparison)
+    assert [row["times as fast"].median for row in rows] == [2.0, 2.0]
+    assert rows[0]["times as fast"].least == pytest.approx(1.7)
+    assert (goals[0].measured, goals[0].reached) == (2.0, True)
+    rows, goals = whole_system.run(comparison)
+    assert [row["times as long"].median for row in rows] == pytest.approx([1.02, 1.02])
+    assert rows[0]["a unit, s"].median == pytest.approx(1.0)
+    assert goals[0].reached
+    assert goals[1].measured == pytest.approx(100 * 0.3 / 11.3)
+    assert goals[1].reached
+
+
+def test_the_first_surface_and_memory(comparison):
+    rows, _ = first_surface.run(comparison)
+    assert [row["to the last, s"].median for row in rows] == [4.0, 11.0]
+    assert rows[1]["to the second, s"].median == 1.0
+    rows, _ = memory.run(comparison)
+    assert [row["largest resident memory, MB"] for row in rows] == [300, 200, 400, 10, 610]
+    comparison.peaks.clear()
+    with pytest.raises(Skipped, match="/proc"):
+        memory.run(comparison)
+
+
+def test_a_part_that_fails_does_not_end_the_others(tmp_path):
+    class Broken:
+        @staticmethod
+        def run(_quick: bool) -> list[dict[str, str]]:
+            raise RuntimeError("on fire")
+
+    comparison = Comparison(tmp_path, quick=True)
+    failed = parts._section(parts.PARTS[1], Broken, comparison)
+    assert (failed.failed, failed.skipped) == (True, "an error, RuntimeError: on fire")
+    missing = parts._section(parts.PARTS[1], None, comparison)
+    assert (missing.failed, missing.skipped) == (False, "this release does not have it yet.")
