@@ -27,6 +27,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from landscape_core.compute.architectures.gpt import Gpt
+from landscape_core.compute.clamping import ClampedNorm
 
 _MAKES_ANEW = {functional.relu, torch.relu, functional.pad, operator.add, torch.cat}
 """Functions whose output is no view of what they take."""
@@ -38,11 +39,12 @@ class FusedConvolution(nn.Module):
     Args:
         layer: The convolution, whose weight and bias are taken as they are at each `pack`.
         then: `none` or `relu`. Of a second input, if it gets one, the sum is taken before the ReLU in any case.
+        norm: Batch norm and ReLU in front of it, if it takes part of them over.
     """
 
-    def __init__(self, layer: nn.Conv2d, then: str) -> None:
+    def __init__(self, layer: nn.Conv2d, then: str, norm: ClampedNorm | None = None) -> None:
         super().__init__()
-        self.layer, self._then = layer, then
+        self.layer, self._then, self.norm = layer, then, norm
         padding = cast("tuple[int, ...]", layer.padding)
         self._geometry = ([*padding], [*layer.stride], [*layer.dilation], layer.groups)
         self._packed: Tensor | None = None
@@ -51,9 +53,13 @@ class FusedConvolution(nn.Module):
 
     def pack(self, dtype: torch.dtype = torch.float32) -> None:
         """Lays out the weight as it is now, rounded to a type that inputs are rounded to as well."""
-        weight, bias = self.layer.weight.to(dtype), self.layer.bias
-        self._packed = torch.ops.mkldnn._reorder_convolution_weight(weight, *self._geometry)  # noqa: SLF001
-        self._dtype, self._bias = dtype, None if bias is None else bias.detach().to(dtype)
+        weight, bias = self.layer.weight.detach(), None if self.layer.bias is None else self.layer.bias.detach()
+        if self.norm is not None and dtype == torch.float32:
+            weight, bias = self.norm.taken_over(weight, bias)
+        elif self.norm is not None:  # rounded to less, s max(x, c) − s c would not be 0 where it should
+            self.norm.leave()
+        self._packed = torch.ops.mkldnn._reorder_convolution_weight(weight.to(dtype), *self._geometry)  # noqa: SLF001
+        self._dtype, self._bias = dtype, None if bias is None else bias.to(dtype)
 
     def forward(self, x: Float[Tensor, "n channels h w"], other: Tensor | None = None) -> Float[Tensor, "n more h2 w2"]:
         """What the layers put out. `other` is added, and overwritten."""
@@ -183,7 +189,8 @@ def _traced(network: nn.Module) -> Fusion:
     for node in list(graph.graph.nodes):
         layer = _module(graph, node)
         if isinstance(layer, nn.Conv2d):
-            fusing = FusedConvolution(layer, "relu" if _takes_relu(graph, node) else "none")
+            norm = _takes_norm(graph, node, layer)
+            fusing = FusedConvolution(layer, "relu" if _takes_relu(graph, node) else "none", norm)
             _takes_sum(graph, node)
             graph.set_submodule(str(node.target), fusing)
             layers.append(fusing)
@@ -226,6 +233,24 @@ def _takes_relu(graph: fx.GraphModule, node: fx.Node) -> bool:
     relu.replace_all_uses_with(node)
     graph.graph.erase_node(relu)
     return True
+
+
+def _takes_norm(graph: fx.GraphModule, node: fx.Node, layer: nn.Conv2d) -> ClampedNorm | None:
+    """What stands for batch norm and ReLU in front of a convolution of one place, if there are both and it alone takes them."""
+    relu = node.args[0]
+    is_of_one_place = layer.kernel_size == (1, 1) and not any(cast("tuple[int, ...]", layer.padding)) and layer.groups == 1
+    if not is_of_one_place or not isinstance(relu, fx.Node) or not _is_relu(graph, relu) or _only_user(relu) is not node:
+        return None
+    before = relu.args[0]
+    norm = _module(graph, before) if isinstance(before, fx.Node) else None
+    if not isinstance(before, fx.Node) or type(norm) is not nn.BatchNorm2d or _only_user(before) is not relu:
+        return None
+    if norm.running_var is None:
+        return None
+    relu.replace_all_uses_with(before)
+    graph.graph.erase_node(relu)
+    graph.set_submodule(str(before.target), clamped := ClampedNorm(norm))
+    return clamped
 
 
 def _takes_sum(graph: fx.GraphModule, node: fx.Node) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from landscape_core.compute.architectures import Perceptron
 from landscape_core.compute.batch_norm import BatchNormStatistics
+from landscape_core.compute.cuda_graphs import Replayed
 from landscape_core.compute.datasets import Batches
 from landscape_core.compute.devices import is_out_of_memory
 from landscape_core.compute.first_layer import FirstLayer, undecided
@@ -64,6 +65,7 @@ class MovedNetwork:
             self.running = self._folding.module
         if ours and not isinstance(module, Perceptron) and (fusion := fused(self.running, example)) is not None:
             self._fusion, self.running = fusion, fusion.module
+        self._replayed: dict[Precision, Replayed] | None = {} if ours and device.type == "cuda" else None
 
     @property
     def module(self) -> nn.Module:
@@ -102,11 +104,16 @@ class MovedNetwork:
         """
         module = self._plane.module
         if self._first is None or not isinstance(module, Perceptron):
-            return self._rounded(self.running, x)
+            if self._replayed is None:
+                return self._run(x)
+            return self._replayed.setdefault(self.precision, Replayed(self._run))(x)
         outputs = self._rounded(module.after_first, self._first.at(*self._place, start, stop))
         if self.precision == "float32" and undecided(outputs):
             outputs = module.after_first(self._first.directly(*self._place, start, stop))
         return outputs
+
+    def _run(self, x: Tensor) -> Tensor:
+        return self._rounded(self.running, x)
 
     def _rounded(self, function: Callable[[Tensor], Any], x: Tensor) -> Tensor:
         with computing_in(self.precision, self._device):
@@ -117,6 +124,8 @@ class MovedNetwork:
         """Drops what can be made again, to free its memory."""
         if self._first is not None:
             self._first.forget()
+        if self._replayed is not None:
+            self._replayed.clear()
 
     def _settle(self, place: tuple[float, float]) -> None:
         self._place = place
