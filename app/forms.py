@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from landscape_core.errors import InvalidRequest
-from landscape_core.requests import ArchitectureSpec, SurfaceRequest, TowardsDirection
+from landscape_core.requests import LEAST_TOLERANCE, MOST_TOLERANCE, ArchitectureSpec, SurfaceRequest, TowardsDirection
 
 SHAPE, ORDER, DIRECTIONS, CURVATURE = "choice.shape", "choice.order", "choice.directions", "choice.curvature"
 """Curve or surface; shuffled or as stored; the kind of both directions; with or without eigenvalues."""
@@ -67,10 +67,12 @@ DEFAULTS: dict[str, Any] = {
     "grid.y.start": -1,
     "grid.y.stop": 1,
     "grid.y.points": 25,
+    "budget": "exact",
+    "tolerance": 0.5,
     CURVATURE: "off",
     "curvature.examples": 64,
 }
-"""Every control of the form, in reading order, and what it says at first."""
+"""Every control of the form, in reading order, and what it says at first. The tolerance is in percent here."""
 
 
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -100,6 +102,8 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
         },
         "grid": {axis: _axis(values, axis) if axis == "x" or surface else None for axis in ("x", "y")},
         "batch_norm": values["batch_norm"],
+        "budget": values["budget"],
+        **({"tolerance": _share(values["tolerance"])} if values["budget"] == "fast" else {}),
         "curvature": {"examples": _absent(values["curvature.examples"])} if values[CURVATURE] == "on" else None,
     }
 
@@ -132,6 +136,7 @@ def values_of(request: SurfaceRequest) -> dict[str, Any]:
     values["data.examples"] = "" if request.data.examples is None else request.data.examples
     values["plane.orthogonal"] = str(request.plane.orthogonal).lower()
     values[ORDER] = "own" if request.data.seed is None else "seed"
+    values["tolerance"] = round(100 * request.tolerance, 9)
     values[CURVATURE] = "off" if request.curvature is None else "on"
     values[SHAPE] = "curve" if request.grid.y is None else "surface"
     kinds = {spec.kind for spec in request.plane.specs.values()}
@@ -186,7 +191,9 @@ EMPTY = {
     "plane.y.checkpoint": "Choose the checkpoint that η leads to.",
     "plane.trajectory": "Choose the checkpoints of a training run.",
     "plane.x.file": "Upload a direction file, or give the id of one.",
+    "tolerance": f"Give a tolerance from {100 * LEAST_TOLERANCE:g} to {100 * MOST_TOLERANCE:g} %.",
 }
+"""What is said of these controls whatever is wrong with them."""
 
 
 def _sentence(path: str, item: Any) -> str:
@@ -207,6 +214,11 @@ def _sentence(path: str, item: Any) -> str:
         return "Give a number."
     text = item["msg"].removeprefix("Value error, ")
     return f"{text[0].upper()}{text[1:]}."
+
+
+def _share(percent: Any) -> Any:
+    """Percent as a share; what is no number stays as it is, to be refused."""
+    return percent / 100 if isinstance(percent, int | float) else percent
 
 
 def _absent(value: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from app.estimates import estimate_of
 from app.schemas import Progress, SurfaceState
 from landscape_core.projection import run_of
 from landscape_core.quantities import ordered
@@ -64,8 +65,8 @@ class StageSnapshot:
         """The data of a "surface" event, complete in itself.
 
         Arrays are little-endian, row by row, in base64; NaN is a hole. `perplexity` says whether exp(loss) is one. `quantities`
-        is there only if the surface has any, `trajectory` if it has a run. `eigenvalues` holds the rows and columns of the
-        event on which they are known, while these are not all.
+        is there only if the surface has any, `estimate` if cells are estimated (`estimate_of`), `trajectory` if it has a run.
+        `eigenvalues` holds the rows and columns of the event on which they are known, while these are not all.
 
         Args:
             progress: How far the surface is.
@@ -88,6 +89,7 @@ class StageSnapshot:
             "accuracy": _base64(whole.accuracy[cells], "<f4"),
             "counts": _base64(whole.examples[cells], "<i4"),
             "not_finite": int((whole.state[cells] == NOT_FINITE).sum()),
+            **({} if (estimate := estimate_of(self.shown())) is None else {"estimate": estimate}),
             "flatness": self.shown().flatness().model_dump(mode="json"),
             "range": {
                 "x": [float(whole.x[0]), float(whole.x[-1])],

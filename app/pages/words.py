@@ -188,6 +188,13 @@ def batch_norm(request: SurfaceRequest) -> str | None:
     return f"re-estimated at every cell over {counted(request.statistics_examples, 'example')}"
 
 
+def budget(request: SurfaceRequest) -> str | None:
+    """How good an estimate is to be; None where everything is measured."""
+    if request.budget == "exact":
+        return None
+    return f"fast: estimated to {100 * request.tolerance:g} % of the range"
+
+
 def curvature(request: SurfaceRequest) -> str | None:
     """Over how many examples eigenvalues are measured at every cell; None where they are not asked for."""
     if request.curvature is None:

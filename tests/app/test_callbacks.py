@@ -20,7 +20,7 @@ from app.pages_server import Pages, attach
 from app.schemas import View
 from landscape_core.requests import SurfaceRequest
 
-NOT_CHOSEN = {"budget", "tolerance", "precision"}
+NOT_CHOSEN = {"precision"}
 """Fields of a request without a control: these are for REST and the command line."""
 
 

@@ -58,6 +58,8 @@ def test_the_first_values_are_a_request():
         {"plane.orthogonal": "true", "batch_norm": "reestimated"},
         {"plane.orthogonal": "true", forms.SHAPE: "curve"},
         {"metrics": ["top5", "class_accuracy"]},
+        {"budget": "fast"},
+        {"budget": "fast", "tolerance": 0.3},
         {forms.CURVATURE: "on", "curvature.examples": 32},
         {"curvature.examples": 32},
         {"loss": "mse", "plane.normalisation.of": "states", "grid.y.points": 7, "data.split": "test"},

@@ -109,6 +109,8 @@ NAMES = {
     "plane.orthogonal": "Angle between δ and η",
     "batch_norm": "Batch norm's statistics",
     "precision": "Precision",
+    "budget": "Values",
+    "tolerance": "Tolerance",
     "metrics": "Also counted",
     "curvature.examples": "Examples of the eigenvalues",
     "grid.x": "α",

@@ -2,7 +2,7 @@
 
 checkpoint, dataset upload ──▶ suit ──▶ architecture, note, data set
 data set ──▶ prepare ──▶ preprocessing, note
-shape, order, directions, preprocessing, curvature ──▶ clientside `form.reveal` ──▶ what is in sight
+shape, order, directions, preprocessing, curvature, budget ──▶ clientside `form.reveal` ──▶ what is in sight
 presets ──▶ clientside ──▶ points      new draw ──▶ clientside ──▶ seeds
 normalisation ──▶ clientside ──▶ its explanation      directions upload ──▶ clientside ──▶ file id
 every field ──▶ weigh ──▶ request, errors at the fields, cost, what a curvature map costs, Compute
@@ -94,6 +94,7 @@ def register_clientside(app: Dash) -> None:
         Input(ids.field(forms.DIRECTIONS), "value"),
         Input(ids.field("data.preprocessing"), "value"),
         Input(ids.field(forms.CURVATURE), "value"),
+        Input(ids.field("budget"), "value"),
     )
     app.clientside_callback(
         ClientsideFunction("form", "preset"),
@@ -186,7 +187,7 @@ async def weigh(
     try:
         request = forms.read(given)
         estimate = await asyncio.to_thread(services.estimate, request)
-        shown = cost(estimate)
+        shown = cost(estimate, least=request.budget == "fast")
         note_on_map = await curvature_note(services, request, estimate, given["curvature.examples"])
         body = request.model_dump(mode="json")
     except (ValidationError, InvalidRequest) as error:

@@ -14,6 +14,7 @@ from app import forms, ids
 from app.pages import words
 from app.pages.blocks import aria, empty, fact, fact_list, icon, link_button, page, section
 from app.pages.new_surface import choices, controls
+from app.pages.new_surface.budget_choices import budget
 from app.pages.new_surface.curvature_choices import curvature_map
 from app.pages.new_surface.plane_choices import angle_and_statistics
 from app.schemas import CheckpointInfo, CostEstimate
@@ -30,7 +31,10 @@ LEAD = (
 
 
 async def layout(services: Services, settings: AppSettings, query: Mapping[str, str]) -> Component:
-    """The form, begun from a checkpoint (`?checkpoint=`), a training run (`?run=`) or a surface's question (`?surface=`)."""
+    """The form, begun from a checkpoint (`?checkpoint=`), a training run (`?run=`) or a surface's question (`?surface=`).
+
+    With `&budget=exact` the question of a fast surface becomes that of the exact one.
+    """
     known = await asyncio.to_thread(services.checkpoints)
     offered = choices.checkpoints(known)
     if not offered:
@@ -51,6 +55,7 @@ async def layout(services: Services, settings: AppSettings, query: Mapping[str, 
         section("Data", *data, icon_name="database"),
         section("Plane", *controls.plane(values, offered), *angle_and_statistics(values), icon_name="compass"),
         section("Grid", *controls.grid(values), icon_name="grid-3x3"),
+        section("Budget", *budget(values), icon_name="clock"),
         section("Curvature", *curvature_map(values), icon_name="chart-spline"),
     ]
     form = html.Div(sections, className="form", id=ids.NEW_SHAPE)
@@ -73,7 +78,8 @@ async def begin(services: Services, query: Mapping[str, str], known: Sequence[Ch
         except NotFound:
             surface = None
         if surface and surface.request and any(c.id == surface.request.checkpoint for c in known):
-            return forms.values_of(surface.request)
+            budget = {"budget": "exact"} if query.get("budget") == "exact" else {}
+            return forms.values_of(surface.request) | budget
     usable = [entry["value"] for entry in choices.checkpoints(known)]
     run = next((c for c in known if c.members and c.id == query.get("run")), None)
     members = [member.id for member in run.members if member.id in usable] if run else []
@@ -119,16 +125,24 @@ def cost_panel() -> Component:
     )
 
 
-def cost(estimate: CostEstimate) -> Component:
-    """The cost of a request that can be asked."""
+def cost(estimate: CostEstimate, *, least: bool = False) -> Component:
+    """The cost of a request that can be asked.
+
+    Args:
+        estimate: The cost.
+        least: Whether more may turn out to be needed, as of the fast budget.
+    """
     total, first, map_seconds = estimate.seconds, estimate.first_surface_seconds, estimate.curvature_seconds
     rows = [
         fact("First whole surface", words.duration(first) if first is not None else "when a worker has measured its speed"),
-        fact("All of it", words.duration(total) if total is not None else "when a worker has measured its speed"),
+        fact(
+            "At least" if least else "All of it",
+            words.duration(total) if total is not None else "when a worker has measured its speed",
+        ),
         None if map_seconds is None else fact("Of it the curvature map", words.duration(map_seconds)),
         fact("Cells", words.count(estimate.cells)),
-        fact("Examples a cell", words.count(estimate.examples)),
-        fact("Forward passes", words.count(estimate.forward_passes)),
+        fact("Examples, estimated" if least else "Examples a cell", words.count(estimate.examples)),
+        fact("Forward passes, at least" if least else "Forward passes", words.count(estimate.forward_passes)),
     ]
     return fact_list(*rows)
 

@@ -71,9 +71,11 @@ def actions(surface: SurfaceInfo, changeable: bool) -> Component:
         surface: The surface.
         changeable: Whether another question can be asked of its network, whose checkpoint is here then.
     """
-    again = None
+    again = exactly = None
     if changeable:
         again = link_button("Change", f"/new?surface={surface.id}", "sliders-horizontal", primary=False)
+        if surface.request is not None and surface.request.budget == "fast":
+            exactly = link_button("Compute exactly", f"/new?surface={surface.id}&budget=exact", "crosshair", primary=False)
     cancel = dmc.Button(
         "Cancel",
         id=ids.SURFACE_CANCEL,
@@ -89,6 +91,7 @@ def actions(surface: SurfaceInfo, changeable: bool) -> Component:
             cancel,
             retry,
             again,
+            exactly,
             link_button("Compare with…", f"/compare?a={surface.id}", "columns-2", primary=False),
             downloads(f"/api/v1/surfaces/{surface.id}", surface),
             dmc.Button("Share", id=ids.SURFACE_SHARE, size="sm", leftSection=icon("share-2")),

@@ -54,7 +54,17 @@ CURVATURE = {
     "products": "Products with the Hessian",
     "not_separated": "Cells whose eigenvalues did not separate",
 }
-ELSEWHERE = {"precision_check", "about", "request", "trajectory", "dataset", "directions", "own_class_accuracy", "curvature"}
+ELSEWHERE = {
+    "fast",
+    "precision_check",
+    "about",
+    "request",
+    "trajectory",
+    "dataset",
+    "directions",
+    "own_class_accuracy",
+    "curvature",
+}
 
 
 def side(surface: SurfaceInfo, titles: Mapping[str, str]) -> Component:
@@ -96,6 +106,7 @@ def question(surface: SurfaceInfo, titles: Mapping[str, str]) -> Component:
         fact("Directions", words.directions(request.plane)),
         fact("Normalisation", words.normalisation(request.plane)),
         fact("Batch norm", statistics) if (statistics := words.batch_norm(request)) else None,
+        fact("Budget", how_good) if (how_good := words.budget(request)) else None,
         fact("Precision", request.precision) if request.precision != "float32" else None,
         fact("Curvature map", curved) if (curved := words.curvature(request)) else None,
         fact("α", words.axis(request.grid.x)),
@@ -123,6 +134,7 @@ def provenance(surface: SurfaceInfo) -> Component:
     drawn = surface.provenance.get("directions")
     lengths = drawn if isinstance(drawn, dict) else {}
     rows += [fact(title, words.number(lengths[n])) for n, title in DIRECTIONS.items() if isinstance(lengths.get(n), float)]
+    rows += estimated(surface.provenance.get("fast"))
     rows += rounding(surface.provenance.get("precision_check"))
     rows += eigenvalues(surface.provenance.get("curvature"))
     rows += shares(surface.provenance.get("trajectory"))
@@ -164,6 +176,16 @@ def rounding(check: Any) -> list[Component]:
     said = "not finite in one of the two" if largest is None else f"{100 * largest:.2g} % at most"
     over = f"{words.counted(len(cells), 'cell')}, {words.counted(examples, 'example')}"
     return [fact("Difference from float32", f"{said} ({over})")]
+
+
+def estimated(about: Any) -> list[Component]:
+    """How a fast surface was estimated, as far as it is in order: an imported file may say anything."""
+    found = about if isinstance(about, dict) else {}
+    share, form, met = found.get("cost_share"), found.get("form"), found.get("met")
+    rows = [fact("Estimated", form[:60])] if isinstance(form, str) else []
+    if isinstance(share, int | float):
+        rows.append(fact("Cost of the estimate", f"{100 * share:.3g} % of an exact surface"))
+    return [*rows, fact("Tolerance", "met" if met else "not met")] if isinstance(met, bool) else rows
 
 
 def own_classes(surface: SurfaceInfo) -> list[Component]:

@@ -101,9 +101,9 @@
   /* -- the form -- */
 
   const form = {
-    reveal(shape, order, directions, preprocessing, curvature) {
+    reveal(shape, order, directions, preprocessing, curvature, budget) {
       const own = preprocessing === "custom" ? "preprocessing-custom" : "";
-      return ["form", `shape-${shape}`, `order-${order}`, `directions-${directions}`, `curvature-${curvature}`, own].join(" ");
+      return ["form", `shape-${shape}`, `order-${order}`, `directions-${directions}`, `curvature-${curvature}`, `budget-${budget}`, own].join(" ");
     },
     preset: (value) => (value === "0" ? [no(), no()] : [Number(value), Number(value)]),
     draw() {
@@ -217,11 +217,13 @@
           f.centre && perplexity(f.centre),
           f.low && ["Minimum", [html("Span", {}, short(f.low.loss)), html("Span", { className: "where" }, at(f.low))]],
           f.high && ["Maximum", [html("Span", {}, short(f.high.loss)), html("Span", { className: "where" }, at(f.high))]],
-          ["Grid shown", grid], ["Examples a cell", count(live.examples || 0)],
+          ["Grid shown", grid], [f.estimate ? "Mean over" : "Examples a cell", f.estimate ? plural(live.examples || 0, "example", "examples") : count(live.examples || 0)],
+          ...window.lossAtlas.values.estimateRows(f.estimate, f.cells),
         ]),
         [
           f.not_finite ? html("Div", { className: "holes" }, `${plural(f.not_finite, "cell is", "cells are")} not finite: measured, and shown as ${f.not_finite === 1 ? "a hole" : "holes"}.`) : null,
           f.eigenvalues ? html("Div", { className: "holes" }, eigenvaluesSoFar(f.eigenvalues)) : null,
+          f.estimate?.undecided ? html("Div", { className: "holes" }, `${plural(f.estimate.undecided, "cell is", "cells are")} undecided, because beside them a loss is not finite: shown as holes.`) : null,
           ...(live.colours || []).filter((c) => f.unknown[c.name]).map((c) => html("Div", { className: "holes" }, `${c.title}: unknown at ${plural(f.unknown[c.name], "cell that has", "cells that have")} a loss; coloured by it, the surface is grey there, and the contour picture empty.`)),
         ],
       ];
@@ -260,10 +262,10 @@
       const loss = point.loss === null ? "not finite" : [html("Span", {}, short(point.loss)), point.stderr === null ? null : html("Span", { className: "where" }, `± ${short(point.stderr)}`)];
       return html("Div", {}, html("P", { className: "cell-kind" }, hint), facts([
         ["α", place(point.x)], point.y === null ? null : ["β", place(point.y)],
-        ["Mean loss", loss, "± standard error of the mean over the examples"],
+        [point.estimated ? "Mean loss, estimated" : "Mean loss", loss, `± standard error of the mean over the examples${point.estimated ? ", with the estimation error" : ""}`],
         ["Accuracy", point.accuracy === null ? "—" : `${short(point.accuracy)} %`],
         ...point.further.filter((q) => q.class === undefined && (q.name !== "perplexity" || point.perplexity !== null)).map((q) => [q.title, q.value === null ? "—" : `${short(q.value)}${q.unit && ` ${q.unit}`}`, q.meaning]),
-        ["Examples", count(point.examples)],
+        [point.estimated ? "Examples seen here" : "Examples", count(point.examples)],
       ]), classes(point.further.filter((q) => q.class !== undefined)));
     },
     reopen(clicks, address) { if (clicks) stream.follow(address); return clicks || 0; },

@@ -105,6 +105,7 @@
       x: surface.x[i], y: surface.y ? surface.y[j] : null, i, j,
       loss: finite(surface.loss[j][i]), stderr: finite(surface.stderr[j][i]),
       accuracy: finite(surface.accuracy[j][i]), examples: surface.counts[j][i],
+      estimated: surface.quantities.estimation_error?.[j][i] > 0,
       perplexity: surface.perplexity ? finite(Math.exp(surface.loss[j][i])) : null,
       ...(told ? { further: further(surface, j, i, told) } : {}),
     };
@@ -127,11 +128,23 @@
     const middle = cell(surface, 0, 0);
     const centred = Math.abs(middle.x) < 1e-9 && Math.abs(middle.y ?? 0) < 1e-9;
     return {
-      low, high, centre: centred ? middle : null, not_finite: surface.not_finite,
+      low, high, centre: centred ? middle : null, not_finite: surface.not_finite, estimate: surface.estimate || null,
       unknown: Object.fromEntries(Object.keys(surface.quantities).map((name) => [name, unknown(known(surface, name), name)])),
       eigenvalues: surface.eigenvalues ? { rows: surface.eigenvalues.rows.length, columns: surface.eigenvalues.columns.length } : null,
       cells: surface.rows * surface.columns, rows: surface.rows, columns: surface.columns,
     };
+  }
+
+  /** How much of a fast surface is estimated, and how well: [name, value, meaning] each. */
+  function estimateRows(estimate, cells) {
+    const share = (value) => `${(100 * value).toPrecision(2)} %`, known = (value) => value !== null && value !== undefined;
+    if (!estimate) return [];
+    return [
+      ["Estimated cells", `${estimate.cells.toLocaleString("en")} of ${cells.toLocaleString("en")}`, "The others have seen every example"],
+      known(estimate.share) && ["Estimated error", `± ${share(estimate.share)}`, "Root mean square error that is expected, of the losses' range"],
+      known(estimate.log_share) && ["… of the logarithm", `± ${share(estimate.log_share)}`, "Alike, of the logarithm's range"],
+      known(estimate.cost) && ["Cost", share(estimate.cost), "Of what measuring everything costs"],
+    ].filter(Boolean);
   }
 
   /** Heights to draw: the loss, or its logarithm; NaN where there is none. */
@@ -145,5 +158,5 @@
     return high > low ? { low, high } : { low: Math.min(low, high) - 0.5, high: high + (limit < low ? 0 : 0.5) };
   }
 
-  window.lossAtlas = { ...window.lossAtlas, values: { about, available, cell, colouring, decode, facts, heights, known, nearest, span, table } };
+  window.lossAtlas = { ...window.lossAtlas, values: { about, available, cell, colouring, decode, estimateRows, facts, heights, known, nearest, span, table } };
 })();
