@@ -12,6 +12,7 @@ COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY landscape_core landscape_core
 COPY worker worker
 COPY app app
+COPY benchmarks benchmarks
 COPY cli cli
 RUN /opt/lossatlas/bin/pip install --no-cache-dir --disable-pip-version-check -c constraints.txt ${PIP_ARGS} ".[postgres]"
 

@@ -107,6 +107,13 @@ def test_compose_sets_only_variables_that_exist(services):
         assert given <= KNOWN_VARIABLES
 
 
+def test_the_image_holds_every_package():
+    copied = re.findall(r"^COPY (\w+) \1$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    let_through = {line.removeprefix("!") for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert sorted(copied) == sorted(PACKAGES)
+    assert set(PACKAGES) <= let_through
+
+
 def test_the_image_runs_as_a_user_without_rights_and_knows_its_health():
     text = (ROOT / "Dockerfile").read_text()
     assert re.search(r"^USER 10001:10001$", text, re.MULTILINE)
