@@ -21,7 +21,7 @@ from landscape_core.compute import (
 from landscape_core.compute.datasets import preparation
 from landscape_core.errors import Cancelled, InvalidRequest, OutOfMemory
 from landscape_core.estimate import chunk_bounds
-from landscape_core.requests import Axis, Normalisation, Standardisation
+from landscape_core.requests import ArchitectureSpec, Axis, Normalisation, Standardisation
 from landscape_core.results import MEASURED, NOT_FINITE, Tally
 
 from .requested import axis, surface_request
@@ -250,11 +250,25 @@ def test_a_short_last_batch_that_fails_once_costs_little(resnet_weights, images)
 
 
 @pytest.mark.parametrize(
-    ("macs", "size"),
-    [(888_000_000, 16), (1 << 29, 16), (125_747_840, 64), (40_800_000, 64), (1 << 25, 64), (1 << 24, 128), (1, 256), (0, 256)],
+    ("largest", "macs", "size"),
+    [
+        (262_144, 888_000_000, 16),  # a DenseNet-121
+        (16_384, 125_747_840, 32),  # a ResNet-56
+        (16_384, (1 << 29) - 1, 32),
+        (6_272, 290_000, 64),
+        (4_096, 10_200_000, 128),
+        (2_048, 1, 256),
+        (1, 1, 256),
+        (0, 0, 256),
+    ],
 )
-def test_the_smaller_a_convolutional_network_the_larger_its_batches(macs, size):
-    assert batch_sizes.images(macs) == size
+def test_the_smaller_feature_maps_are_the_larger_the_batches(largest, macs, size):
+    assert batch_sizes.images(largest, macs) == size
+
+
+def test_the_largest_feature_map_is_found_by_looking(resnet_weights):
+    module = load(ArchitectureSpec(name="resnet20"), resnet_weights)
+    assert batch_sizes.largest_map(module, (3, 9, 8)) == 16 * 9 * 8
 
 
 def test_another_error_of_the_network_is_not_taken_for_lack_of_memory(resnet_weights, images):
