@@ -147,7 +147,7 @@ class MeanLossHessian(ABC):
                 return np.zeros(len(self))
             curved, along = ([pair[index] for pair in pairs] for index in (0, 1))
             products = torch.autograd.grad(curved, varied, along, materialize_grads=True)
-        return torch.cat([product.flatten() for product in products]).cpu().numpy().astype(np.float64)
+        return torch.cat([product.flatten() for product in products]).cpu().double().numpy()
 
     def _counted(self, vector: Vector) -> Vector:
         product = self.times(vector)

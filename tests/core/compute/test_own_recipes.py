@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -153,3 +154,30 @@ def test_the_two_ends_of_a_way_in_double_precision_are_exact():
     for column, end in enumerate((model, other)):
         with torch.no_grad():
             assert found.loss[0, column] == pytest.approx(float(cross_entropy(end(X.double()), LABELS).mean()), rel=1e-14)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_has_second_derivatives_too(dtype):
+    plane = {"x": {"kind": "hessian", "index": 1}}
+    exact, found = (
+        lc.landscape(tanh_net().to(kind), cross_entropy, [(X.to(kind), LABELS)], plane=plane, grid="-1:1:3", curvature=12)
+        for kind in (torch.float64, dtype)
+    )
+    for name in ("max_eig", "min_eig"):
+        np.testing.assert_allclose(found.quantities[name], exact.quantities[name], rtol=0.05, atol=0.02)
+    spectrum = lc.curvature(
+        tanh_net().to(dtype), cross_entropy, [(X.to(dtype), LABELS)], top=1, trace_probes=4, density_probes=1
+    )
+    assert spectrum.largest[0] == pytest.approx(exact.quantities["max_eig"][0, 1], rel=0.05)
+
+
+@pytest.mark.parametrize("of", ["weights", "states"])
+def test_the_other_end_has_its_own_statistics_if_states_move(of):
+    torch.manual_seed(3)
+    model, other = (nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Tanh(), nn.Linear(5, 3)) for _ in "ab")
+    other(X * 3)  # other statistics, and another counter
+    plane = towards(other) | {"normalisation": {"of": of}}
+    found = lc.landscape(model, cross_entropy, [(X, LABELS)], plane=plane, grid="0:1:2", checkpoints={"other": other})
+    met = found.loss[0, 1] == pytest.approx(found.provenance["trajectory"]["own_loss"][0], rel=1e-5)
+    assert met == (of == "states")
+    assert found.provenance["trajectory"]["coordinates"] == [[pytest.approx(1)], [pytest.approx(0, abs=1e-6)]]
