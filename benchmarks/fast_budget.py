@@ -99,10 +99,11 @@ def row(label: str, exact: Surface, fast: Surface) -> Row:
     """How a fast surface compares with the exact one."""
     assert fast.request is not None
     about, known = fast.provenance["fast"], np.isfinite(exact.loss) & np.isfinite(fast.loss)
-    true, told = {}, about["estimated_rmse"]
+    true, most, told = {}, {}, about["estimated_rmse"]
     for name, values in (("linear", (exact.loss[known], fast.loss[known])), ("log", ())):
         right, found = values or (np.log(exact.loss[known]), np.log(fast.loss[known]))
         true[name] = float(np.sqrt(np.mean((found - right) ** 2)) / np.ptp(right))
+        most[name] = float(np.abs(found - right).max() / np.ptp(right))
     points = float(np.sqrt(np.nanmean((fast.accuracy - exact.accuracy) ** 2)))
     return {
         "network": label,
@@ -111,8 +112,10 @@ def row(label: str, exact: Surface, fast: Surface) -> Row:
         "tolerance, %": 100 * fast.request.tolerance,
         "cost, %": 100 * about["cost_share"],
         "error of the loss, %": 100 * true["linear"],
+        "at most, %": 100 * most["linear"],
         "estimated": 100 * (told["share_of_range"] or 0.0),
         "error of its log, %": 100 * true["log"],
+        "log at most, %": 100 * most["log"],
         "estimated log": 100 * (told["share_of_log_range"] or 0.0),
         "error of the accuracy, points": points,
         "form": about["form"],

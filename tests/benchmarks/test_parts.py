@@ -70,3 +70,14 @@ def test_a_part_that_fails_does_not_end_the_others(tmp_path):
     assert (failed.failed, failed.skipped) == (True, "an error, RuntimeError: on fire")
     missing = parts._section(parts.PARTS[1], None, comparison)
     assert (missing.failed, missing.skipped) == (False, "this release does not have it yet.")
+
+
+def test_the_fast_budget_is_exact_where_everything_is_measured():
+    from benchmarks import fast_budget
+
+    cheap, *_, whole = fast_budget.run(quick=True)
+    assert cheap["cost, %"] < whole["cost, %"]
+    assert 0 < cheap["error of the loss, %"] < cheap["at most, %"] <= 100
+    assert 0 < cheap["error of its log, %"] < cheap["log at most, %"] <= 100
+    if whole["cost, %"] == 100:
+        assert whole["at most, %"] == whole["log at most, %"] == 0
