@@ -15,6 +15,7 @@ from app import ids
 from app.pages import words
 from app.pages.blocks import aria, fact, fact_list
 from app.schemas import SurfaceInfo
+from app.services.imports import halves
 from landscape_core.catalogue import class_names
 from landscape_core.quantities import MAX_CLASSES
 
@@ -62,6 +63,7 @@ ELSEWHERE = {
     "trajectory",
     "dataset",
     "directions",
+    "splits",
     "own_class_accuracy",
     "curvature",
 }
@@ -76,7 +78,7 @@ def side(surface: SurfaceInfo, titles: Mapping[str, str]) -> Component:
             html.Div(id=ids.SURFACE_RUN),
             panel("Flatness", html.Div(id=ids.SURFACE_FLATNESS)),
             about(surface),
-            panel("Question", question(surface, titles)),
+            panel("Question", html.Div(question(surface, titles), id=ids.SURFACE_QUESTION)),
             panel("Provenance", html.Div(provenance(surface), id=ids.SURFACE_PROVENANCE)),
         ],
         className="side",
@@ -115,7 +117,9 @@ def question(surface: SurfaceInfo, titles: Mapping[str, str]) -> Component:
 
 
 def other_split(surface: SurfaceInfo) -> str:
-    """What to do for the other surface of an imported file that holds both splits."""
+    """Where the other surface is of an imported file that held both splits; what to do where an older release left it out."""
+    if halves(surface):
+        return " Its file held both splits; both are on this server, and “Compare with…” shows them side by side."
     source = surface.provenance.get("source")
     also = source.get("also_in_file") if isinstance(source, dict) else None
     if not isinstance(also, list) or also not in (["train"], ["test"]):

@@ -47,7 +47,13 @@ def address(
         "titles": axis_titles(surface.request),
         "told": told(surface.request),
         "scales": figures.colour_scales(),
-        "ids": {"live": live, "point": point, "colours": ids.SURFACE_COLOURS},
+        "ids": {
+            "live": live,
+            "point": point,
+            "colours": ids.SURFACE_COLOURS,
+            "address": ids.SURFACE_ADDRESS,
+            "said": [ids.SURFACE_QUESTION, ids.SURFACE_PROVENANCE],
+        },
     }
 
 

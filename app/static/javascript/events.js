@@ -8,12 +8,19 @@
 
   const RETRY_MS = [1000, 2000, 4000, 8000, 15000], LOOK_AGAIN_MS = 30000;
   const { about, available, decode, facts } = window.lossAtlas.values;
-  const tell = (id, data) => window.dash_clientside.set_props(id, { data });
+  const tell = (id, data, property = "data") => window.dash_clientside.set_props(id, { [property]: data });
+
+  /** The component with this id in a page's content; null if there is none. */
+  function part(node, id) {
+    if (Array.isArray(node)) return node.reduce((found, child) => found || part(child, id), null);
+    if (!node?.props) return null;
+    return node.props.id === id ? node : part(node.props.children, id);
+  }
 
   /** address: {events, state, progress, sent, told, ids: {live}} of a surface. */
   function follow(address, heard) {
     const me = { address, surface: null, stages: [], live: { state: address.state, progress: address.progress, sent: address.sent }, ended: false, open, close, again, leave };
-    let source = null, failures = 0, reopen = null, left = false;
+    let source = null, failures = 0, reopen = null, left = false, early = address.sent && !address.progress.stage;
 
     function report(change) {
       me.live = { ...me.live, ...change };
@@ -32,9 +39,24 @@
         const colours = available(me.surface, address.told).map((name) => about(name, address.told));
         report({ progress: event.progress, state: event.state, facts: facts(me.surface), colours, flatness: event.flatness, examples: event.examples, stage: event.stage, stages: event.stages });
         heard();
+        if (early) learn();
       });
       on("progress", (event) => report({ progress: event.progress, state: event.state }));
       on("end", (event) => { ended(event); report({ state: event.state, problem: event.problem, connection: "ended" }); heard(); measured(); });
+    }
+
+    /** A page that was opened before anything had come knows no question. What it would say now is asked of its own address. */
+    async function learn() {
+      early = false;
+      const own = new URL(window.location.href);
+      own.pathname = `${own.pathname.replace(/\/+$/, "")}/content`;
+      const content = await fetch(own).then((response) => (response.ok ? response.json() : {})).then((body) => body.content).catch(() => null);
+      const page = part(content, address.ids.address)?.props.data, fresh = (page?.surfaces || [page]).find((each) => each?.surface === address.surface);
+      if (left || !fresh) return;
+      Object.assign(address, { told: fresh.told, titles: fresh.titles });
+      for (const id of address.ids.said.filter((each) => document.getElementById(each))) tell(id, part(content, id)?.props.children ?? null, "children");
+      if (me.surface) report({ colours: available(me.surface, address.told).map((name) => about(name, address.told)) });
+      heard();
     }
 
     /** A surface that is sent from elsewhere may go on although nothing came for long: it is looked at again now and then. */
