@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from landscape_core.errors import InvalidRequest
-from landscape_core.results import MEASURED, Surface
+from landscape_core.results import ESTIMATED, MEASURED, Surface
 
 ROUNDING = 2.0**-20
 """Relative error of a loss that is allowed for: means of float32 losses, some units in the last place."""
@@ -83,7 +83,7 @@ def negative_curvature(surface: Surface, *, radius: float | None = None, standar
         raise InvalidRequest(
             f"standard_errors is a number of at least 0, but {standard_errors!r} came.", field="standard_errors"
         )
-    known = _windows(surface.state == MEASURED).all(axis=(2, 3))
+    known = _windows(np.isin(surface.state, (MEASURED, ESTIMATED))).all(axis=(2, 3))
     if radius is not None and surface.y is not None:
         known &= np.hypot(surface.x[None, 1:-1], surface.y[1:-1, None]) <= radius
     loss = _windows(surface.loss)[known]

@@ -13,7 +13,7 @@ from landscape_core.reading.checkpoint import CheckpointContents
 from landscape_core.reading.dataset import DatasetContents
 from landscape_core.reading.sniff import printable
 from landscape_core.requests import Message
-from landscape_core.results import MEASURED, Surface
+from landscape_core.results import ESTIMATED, MEASURED, Surface
 
 Kind = Literal["checkpoint", "dataset", "directions", "surface"]
 
@@ -122,7 +122,7 @@ class SurfaceReport(Message):
         rows: Points of the second axis; 1 for a curve.
         columns: Points of the first axis.
         curve: Whether there is only one axis.
-        measured: Cells with a finite loss that was measured.
+        measured: Cells with a finite loss that was measured, or estimated by the `fast` budget.
         not_finite: Cells that were measured and gave no finite loss.
         has_request: Whether the file says how it was made in a form that can be computed again.
         splits: Of an `.h5`, which splits it holds, train before test; this report is of the first unless another was asked for.
@@ -265,7 +265,7 @@ def surface_report(surface: Surface, splits: tuple[Literal["train", "test"], ...
         rows=surface.loss.shape[0],
         columns=surface.loss.shape[1],
         curve=surface.is_curve,
-        measured=int((surface.state == MEASURED).sum()),
+        measured=int(np.isin(surface.state, (MEASURED, ESTIMATED)).sum()),
         not_finite=surface.not_finite,
         has_request=surface.request is not None,
         splits=splits,

@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 from app.fast_accumulation import FastAccumulation
+from app.pages.surface import panels
+from app.schemas import Progress
+from app.snapshots import StageSnapshot
 from landscape_core.fast_budget import next_depths
 from landscape_core.fast_surface import fast_surface
 from landscape_core.formats import npz
@@ -209,3 +212,38 @@ def test_a_real_worker_gives_the_values_of_the_command_line(working_site, mlp_by
     assert found.provenance["fast"] == right.provenance["fast"]
     for suffix in ("h5", "csv", "json", "vtp", "stl", "glb"):
         assert site.http.get(f"/surfaces/{surface}/data.{suffix}").status_code == 200
+
+
+def test_a_worker_that_dies_changes_no_value(asked):
+    site, ask = asked
+    _, fast = ask(budget="fast", tolerance=0.001)
+    hands = SmoothHands(site.services)
+    for _ in hands.plan(fast).stage_units(0):
+        hands.give(fast, hands.wait_for(fast))
+    lost = hands.wait_for(fast)
+    hands.die(fast, lost, attempt=0)
+    hands.work_until_idle(fast)
+    site.finished(fast, 20)
+    assert hands.taken[lost] == 2
+    same(site.services.surface_result(fast), straight(hands.job(fast)))
+
+
+@pytest.mark.parametrize(
+    "about",
+    [None, 7, {}, {"estimated_rmse": 3}, {"estimated_rmse": {"share_of_range": "<b>"}, "cost_share": True, "form": ["x"]},
+     {"estimated_rmse": {"share_of_range": float("inf")}, "met": "yes"}],
+)  # fmt: skip
+def test_an_imported_file_cannot_lie_about_its_estimate(about):
+    whole = straight(fast_job())
+    told = StageSnapshot.of(whole).event(Progress(), "finished")["estimate"]
+    assert told == {
+        "cells": whole.estimated,
+        "undecided": 0,
+        "share": whole.provenance["fast"]["estimated_rmse"]["share_of_range"],
+        "log_share": whole.provenance["fast"]["estimated_rmse"]["share_of_log_range"],
+        "cost": whole.provenance["fast"]["cost_share"],
+    }
+    whole.provenance["fast"] = about
+    told = StageSnapshot.of(whole).event(Progress(), "finished")["estimate"]
+    assert told == {"cells": whole.estimated, "undecided": 0, "share": None, "log_share": None, "cost": None}
+    assert panels.estimated(about) == []

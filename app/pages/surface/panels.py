@@ -187,7 +187,7 @@ def estimated(about: Any) -> list[Component]:
     found = about if isinstance(about, dict) else {}
     share, form, met = found.get("cost_share"), found.get("form"), found.get("met")
     rows = [fact("Estimated", form[:60])] if isinstance(form, str) else []
-    if isinstance(share, int | float):
+    if isinstance(share, int | float) and not isinstance(share, bool):
         rows.append(fact("Cost of the estimate", f"{100 * share:.3g} % of an exact surface"))
     return [*rows, fact("Tolerance", "met" if met else "not met")] if isinstance(met, bool) else rows
 
