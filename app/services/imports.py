@@ -23,7 +23,7 @@ from app.services.uploads import digest_of, report_from
 from landscape_core.errors import InvalidRequest, NotFound, SurfaceRejected
 from landscape_core.formats import npz
 from landscape_core.results import Surface
-from worker.blobs import preview_key, quarantine_key, report_key, surface_directions_key, surface_key, surface_prefix, test_half
+from worker.blobs import preview_key, quarantine_key, report_key, surface_directions_key, surface_key, test_half
 
 GALLERY = Path(__file__).parents[1] / "gallery"
 """One folder per surface: surface.npz, about.json, preview.png, and the checkpoint it was computed from."""
@@ -55,7 +55,7 @@ class Imports(Surfaces):
         sha, name = sha256 or digest_of(path), shown_name(filename)
         with self.database.reading() as session:
             row = session.get(SurfaceRow, sha)
-        if row is not None and row.state == "finished":
+        if row is not None and row.state == "finished" and self._has_halves(sha):
             path.unlink()
             return self.surface(sha)
         self.blobs.delete(report_key("surface", sha))
@@ -95,7 +95,7 @@ class Imports(Surfaces):
             row = session.get(SurfaceRow, sha)
             if row is None and session.scalar(select(LiveRow.surface).where(LiveRow.pending == sha)) is None:
                 for each in ids:
-                    self.blobs.delete_prefix(surface_prefix(each))  # it was deleted meanwhile
+                    self._delete_nobodys(session, each)  # it was deleted meanwhile
             if row is None or row.origin != "imported" or row.state != "queued":
                 return False
             if not surfaces:
@@ -120,6 +120,12 @@ class Imports(Surfaces):
         """
         for about in sorted(folder.glob("*/about.json"), reverse=True):  # lists begin with the newest
             self._install(about.parent, json.loads(about.read_text(encoding="utf-8")))
+
+    def _has_halves(self, sha: str) -> bool:
+        """Whether all that came in a surface's file is here still."""
+        ids = halves(self.surface(sha)).values()
+        with self.database.reading() as session:
+            return all(session.get(SurfaceRow, each) is not None for each in ids)
 
     def _verdict(self, sha: str, wait_s: float) -> SurfaceInfo:
         """The surface once its file is inspected; one that was refused is forgotten.

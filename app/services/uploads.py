@@ -18,7 +18,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from app.database import CheckpointRow, DatasetRow, DirectionsRow, UploadColumns
+from app.database import CheckpointRow, DatasetRow, DirectionsRow, SurfaceRow, UploadColumns
 from app.services.parts import Parts, shown_name
 from landscape_core.errors import NotFound
 from worker.blobs import Kind, canonical_key, digest_key, quarantine_key, report_key, surface_prefix, test_half
@@ -141,7 +141,13 @@ class Uploads(Parts):
         for key in (canonical, digest_key(canonical), report_key(kind, sha)):
             self.blobs.delete(key)
         if kind == "surface":
-            self.blobs.delete_prefix(surface_prefix(test_half(sha)))
+            with self.database.reading() as session:
+                self._delete_nobodys(session, test_half(sha))
+
+    def _delete_nobodys(self, session: Session, surface: str) -> None:
+        """What was stored under a surface's id is gone, unless there is a surface of that id: it may have come before."""
+        if session.get(SurfaceRow, surface) is None:
+            self.blobs.delete_prefix(surface_prefix(surface))
 
 
 def report_from(text: bytes) -> dict[str, Any]:

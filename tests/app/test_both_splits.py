@@ -104,6 +104,32 @@ def test_an_upload_by_tus_names_both(working_site, wait_until):
 
 
 @pytest.mark.slow
+def test_a_half_that_was_deleted_comes_back_with_its_file(working_site):
+    content, http = both(2.0), working_site.http
+    ids = http.post("/surfaces/import", params={"filename": "net.h5"}, content=content).json()["provenance"]["splits"]
+    working_site.finished(ids["test"])
+    assert http.delete(f"/surfaces/{ids['test']}").status_code == 204
+    again = http.post("/surfaces/import", params={"filename": "net.h5"}, content=content)
+    assert again.json()["provenance"]["splits"] == ids
+    for each in ids.values():
+        working_site.finished(each)
+        assert http.get(f"/surfaces/{each}/data.npz").status_code == 200
+
+
+@pytest.mark.slow
+def test_the_test_surface_keeps_its_values_when_the_file_is_sent_as_a_state(working_site, wait_until):
+    content, http = both(3.0), working_site.http
+    ids = http.post("/surfaces/import", params={"filename": "net.h5"}, content=content).json()["provenance"]["splits"]
+    working_site.finished(ids["test"])
+    assert http.delete(f"/surfaces/{ids['train']}").status_code == 204
+    live = http.post("/surfaces/live", json={}).json()
+    where, secret = f"/surfaces/{live['id']}/live", {"X-Live-Secret": live["secret"]}
+    http.put(where, params={"stage": 1}, headers=secret, content=content)
+    wait_until(lambda: http.get(f"/surfaces/{live['id']}").json()["progress"]["stage"] == 1, 30, "the state is shown")
+    assert http.get(f"/surfaces/{ids['test']}/data.npz").status_code == 200
+
+
+@pytest.mark.slow
 def test_a_file_whose_test_half_is_damaged_is_refused_whole(working_site):
     content = both(test_loss=np.zeros(5))
     answer = imported(working_site, content)

@@ -66,7 +66,7 @@ def test_followers_see_every_state_how_far_it_is_and_the_end(working_site):
     whole = [data for kind, _, data in events if kind == "surface"][-1]
     assert (whole["rows"], whole["columns"], whole["state"]) == (9, 9, "finished")
     assert working_site.finished(sender.id)["progress"] | {"seconds_left": None} == {
-        "done": 1.0, "stage": 3, "stages": 3, "examples": 10, "seconds_left": None,
+        "done": 1.0, "stage": 3, "stages": 3, "examples": 10, "seconds_left": None, "measures": "losses",
     }  # fmt: skip
     assert sender.send(4, _bowl(9)).status_code == 409
 
