@@ -19,6 +19,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from redis import ConnectionPool
 from redis.exceptions import RedisError
 from rq import Queue, SimpleWorker, worker_registration
 from rq.exceptions import StopRequested
@@ -220,8 +221,11 @@ class WarmWorker(SimpleWorker):
             default_result_ttl=0,
             log_job_description=False,
         )
-        # rq gives connections more time than it waits for a job, but only those that are opened from now on
-        queue.redis.connection_pool.disconnect(inuse_connections=False)
+        # rq gives connections more time than it waits for a job, but only those that are made from now on: others of the pool
+        # keep their own even when they connect again, so that an idle worker would take the server for gone
+        former = queue.redis.connection_pool
+        queue.redis.connection_pool = ConnectionPool(former.connection_class, **former.connection_kwargs)
+        former.disconnect(inuse_connections=False)
         self._vitals, self._heart = vitals, heart
 
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:  # noqa: ARG002 - rq's signature

@@ -42,7 +42,8 @@ class Runs(Uploads):
                 self.blobs.delete(quarantine_key(kind, member.sha256))
                 continue
             name = shown_name(member.filename)
-            self.blobs.delete(report_key(kind, member.sha256))
+            if row is None or row.state != "inspecting":  # else it was brought alone as well: a report is of that, and wanted
+                self.blobs.delete(report_key(kind, member.sha256))
             if row is None:
                 row = CheckpointRow(id=member.sha256, filename=name, size_bytes=member.size_bytes, state="inspecting")
                 session.add(row)

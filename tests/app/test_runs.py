@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from worker.blobs import quarantine_key, report_key
+from worker.intake import inspect_upload
+
 
 def zipped(entries: dict[str, bytes]) -> bytes:
     file = io.BytesIO()
@@ -138,3 +141,17 @@ def test_the_server_may_be_killed_between_a_run_and_its_members(site, tmp_path):
     waiting = member("waiting.pt")
     taken_in(site, "waiting.zip", [waiting], tmp_path)
     assert ("checkpoint", waiting["sha256"], "waiting.pt") in site.services.inspecting()
+
+
+def test_a_checkpoint_that_was_brought_alone_and_inspected_meanwhile_is_not_lost(services, tmp_path, mlp_bytes):
+    content, alone, archive = mlp_bytes(40), tmp_path / "alone", tmp_path / "run.zip"
+    alone.write_bytes(content)
+    archive.write_bytes(zipped({"epoch_1.safetensors": content}))
+    run, one = services.add_checkpoint(archive, "run.zip").id, services.add_checkpoint(alone, "alone.safetensors").id
+    for sha in (run, one):  # a worker does both before anybody hears of it: the web server is being restarted
+        report = inspect_upload("checkpoint", sha, "file", services.blobs, tmp_path)
+        services.blobs.put(report_key("checkpoint", sha), json.dumps(report).encode())
+        services.blobs.delete(quarantine_key("checkpoint", sha))
+    assert services.settle("checkpoint", run)
+    assert services.settle("checkpoint", one)
+    assert services.checkpoint(run).state == services.checkpoint(one).state == "ready"

@@ -86,6 +86,20 @@ def started(queue: WorkQueue) -> tuple[WarmWorker, Any]:
     return worker, (found[0], found[1], execution)
 
 
+def test_an_idle_worker_hears_that_there_is_no_job_and_no_time_out(queue: WorkQueue) -> None:
+    from worker.settings import WorkerSettings
+
+    assert queue.redis.ping()  # connections of before have less patience than rq waits for a job
+    vitals = Vitals()
+    worker = WarmWorker(queue, vitals, Heart(WorkerSettings(redis_url="redis://unused", name="w"), queue, vitals, None))
+    pool, few = queue.redis.connection_pool, 3
+    made = [pool.get_connection() for _ in range(few)]
+    assert all(connection.socket_timeout > worker.dequeue_timeout for connection in made)
+    for connection in made:
+        pool.release(connection)
+    assert queue.redis.ping()
+
+
 def test_a_job_whose_worker_is_silent_is_abandoned(queue: WorkQueue, monkeypatch: pytest.MonkeyPatch, wait_until: Any) -> None:
     monkeypatch.setattr("worker.warm.WORKER_TTL_S", 1)
     for index in (1, 2):
