@@ -197,11 +197,11 @@ class Trial:
     def _unseen_residual(self, level: int) -> np.ndarray:
         """The same of a level beyond which only the first chunk is seen.
 
-        It is that of a coarser level, times how much smoother the first chunk looks from this one; where there is none, all
-        that the differences vary.
+        It is that of a coarser level, times how much smoother the first chunk looks from this one; where there is none, or
+        nothing finite was seen beyond it, all that the differences vary.
         """
         ladder, first, below = self._ladder, self._linked.sums[0], max(self._depths[1:], default=0) - 1
-        if below < 0:
+        if below < 0 or level <= below or not np.isfinite(first).any():
             spread = [float(np.nanvar(one)) for one in self._differences.values() if np.isfinite(one).any()]
             return np.where(ladder.inside(level), 0.0, max(spread, default=0.0))
         coarse, fine = (

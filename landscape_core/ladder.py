@@ -21,6 +21,9 @@ PILOT_SHARE = 0.005
 LEAST_LEVEL, LEAST_SHARE = 2, 0.06
 """… but at 5 x 5 points, or at the finest coarser level that has at most this share of the cells; …"""
 
+LEAST_CELLS = 9
+"""… and never at fewer cells than 3 x 3, curves as well: from 3 points, interpolation may fail without a sign of it; …"""
+
 LEVELS_TO_LEARN_FROM = 2
 """… the second chunk so many levels finer than that, because what interpolation loses is seen at it."""
 
@@ -117,7 +120,8 @@ class Ladder:
             for level in range(1, min(LEAST_LEVEL, self.finest) + 1)
             if self.cells(level) <= LEAST_SHARE * self.cells(self.finest)
         )
-        least = max(allowed, default=0)
+        enough = next((level for level in range(self.finest) if self.cells(level) >= LEAST_CELLS), self.finest)
+        least = max([enough, *allowed])
         depths = [self.finest]
         for passes in self.passes[1:]:
             affordable = [level for level in range(least, depths[-1] + 1) if passes * self.cells(level) <= PILOT_SHARE * every]

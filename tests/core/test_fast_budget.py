@@ -123,6 +123,19 @@ def test_the_error_is_as_large_as_it_says(nx, ny):
     assert np.mean(cost) < 0.2
 
 
+@pytest.mark.parametrize("points", [9, 25, 51])
+def test_curves_of_examples_that_differ_much_keep_the_tolerance(points):
+    """A few examples change the mean far more than the others, so that what a short chunk shows is not what a long one does."""
+    x, true = np.linspace(-1, 1, points)[:, None], []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        slope, bend, start = rng.standard_t(3, 3000), rng.exponential(1, 3000), rng.normal(-2, 1, 3000)
+        fast, exact, _ = measured(asked(points, None, 3000), np.logaddexp(0, start + 3 * slope * x + 4 * bend * x**2)[None])
+        assert fast.provenance["fast"]["met"]
+        true.append(shares(fast, exact)[0])
+    assert max(true) < 0.005
+
+
 def test_where_differences_have_no_shape_everything_is_measured():
     """White noise cannot be interpolated: the surface becomes the exact one, bit for bit."""
     losses = np.random.default_rng(2).exponential(1, (9, 9, 300))
@@ -173,6 +186,19 @@ def test_cells_that_are_not_finite_are_holes_and_disturb_no_others():
     assert np.isnan(fast.accuracy[undecided]).all()
     good = (fast.state == ESTIMATED) & (exact.state == MEASURED)
     assert np.sqrt(np.mean((fast.loss - exact.loss)[good] ** 2)) < 0.005 * np.ptp(exact.loss[good])
+
+
+@pytest.mark.parametrize("first_bad", [0, 64, 600])
+@pytest.mark.parametrize(("nx", "ny"), [(9, 9), (25, None)])
+def test_where_nothing_is_finite_nothing_is_estimated(nx, ny, first_bad):
+    """From this example on; a cell that has seen it is not finite, and the others are holes."""
+    losses = smooth(np.random.default_rng(9), nx, ny or 1, 700)
+    losses[:, :, first_bad:] = np.nan
+    fast, _, _ = measured(asked(nx, ny, 700), losses)
+    assert set(np.unique(fast.state)) <= {NOT_FINITE, NOT_COMPUTED}
+    assert fast.not_finite
+    assert np.isnan(fast.quantities["estimation_error"]).all()
+    assert fast.provenance["fast"]["estimated_rmse"]["share_of_range"] is None
 
 
 def test_losses_of_every_size_keep_their_logarithms():
