@@ -92,7 +92,8 @@ def check_counted(metrics: Any) -> tuple[Metric, ...]:
         ('class_accuracy', 'top5')
     """
     known = get_args(Metric)
-    if isinstance(metrics, str) or not isinstance(metrics, Iterable) or not set(given := list(metrics)) <= set(known):
+    given = list(metrics) if isinstance(metrics, Iterable) and not isinstance(metrics, str) else [metrics]
+    if any(one not in known for one in given) or isinstance(metrics, str):
         raise InvalidRequest(f"metrics should be a list of {' and '.join(known)}, but {metrics!r} came.", field="metrics")
     return tuple(sorted(set(given)))
 

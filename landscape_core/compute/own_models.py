@@ -27,6 +27,7 @@ from landscape_core.compute.own_runs import own_run, resumed
 from landscape_core.compute.planes import Plane
 from landscape_core.compute.precision import check_eigenvalues
 from landscape_core.compute.provenance import about_model, made_with
+from landscape_core.errors import InvalidRequest
 from landscape_core.refinement import refined_grids
 from landscape_core.requests import BatchNorm, Grid, Metric, PlaneSpec, Precision
 from landscape_core.results import Surface
@@ -128,7 +129,7 @@ def landscape(
     """
     began, started = datetime.now(UTC), time.monotonic()
     module = _borrowable(model, loss_fn)
-    half = None if resume is None else HalfDone(replace(resume, request=None))
+    half = None if resume is None else checked_half(resume)
     asked = asked_plane(plane, half.grid if half and grid is None else grid, module, checkpoints)
     counted = _counted(asked, batch_norm, precision, metrics, curvature, eval_mode=eval_mode)
     where = None if device is None else torch.device(choose_device(str(device)))
@@ -153,6 +154,23 @@ def _borrowable(model: nn.Module, loss_fn: Callable[[Any, Any], Any]) -> nn.Modu
     check_borrowable(module)
     check_loss(loss_fn)
     return module
+
+
+def checked_half(resume: Any) -> HalfDone:
+    """A half-done surface as it came, to be completed.
+
+    Args:
+        resume: As given to `landscape`.
+
+    Raises:
+        InvalidRequest: It is no surface.
+    """
+    if not isinstance(resume, Surface):
+        raise InvalidRequest(
+            f"resume should be a Surface, as landscape_core.load(path) gives it, but is of type {type(resume).__name__}.",
+            field="resume",
+        )
+    return HalfDone(replace(resume, request=None))
 
 
 def _counted(

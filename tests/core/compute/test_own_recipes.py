@@ -8,6 +8,8 @@ import torch
 from torch import nn
 
 import landscape_core as lc
+from landscape_core.compute.own_measure import check_counted
+from landscape_core.compute.own_models import checked_half
 from landscape_core.errors import CheckpointRejected, DirectionsRejected, InvalidRequest
 from landscape_core.requests import PlaneSpec, PrincipalDirection, TowardsDirection
 
@@ -181,3 +183,12 @@ def test_the_other_end_has_its_own_statistics_if_states_move(of):
     met = found.loss[0, 1] == pytest.approx(found.provenance["trajectory"]["own_loss"][0], rel=1e-5)
     assert met == (of == "states")
     assert found.provenance["trajectory"]["coordinates"] == [[pytest.approx(1)], [pytest.approx(0, abs=1e-6)]]
+
+
+def test_what_is_of_another_type_is_refused_by_name():
+    """Tests check types by themselves, so this calls what checks them for everyone else."""
+    with pytest.raises(InvalidRequest, match="metrics should be a list"):
+        check_counted([["top5"]])
+    for resume in ("half.npz", 3):
+        with pytest.raises(InvalidRequest, match="resume should be a Surface"):
+            checked_half(resume)
