@@ -53,6 +53,7 @@ class Finishing:
         settled.append(self._services.settle_import(sha))
         if not any(settled) and announcement.problem is not None:
             self._count(sha, announcement.problem, announcement.retry)
+        self._ask_for_inspections()
 
     def died(self, job: str) -> None:
         """The worker is gone that did this job ("intake-<kind>-<sha>" or "finish-<surface>")."""
@@ -80,14 +81,21 @@ class Finishing:
 
     def _sweep_files(self) -> None:
         """Inspections that nobody announced, or that nobody does."""
-        for kind, sha, filename in self._services.inspecting():
-            if not self._services.settle(kind, sha) and not self._queue.intake_in_flight(kind, sha):
-                self._queue.enqueue_intake(kind, sha, filename)
+        for kind, sha, _ in self._services.inspecting():
+            self._services.settle(kind, sha)
+        self._ask_for_inspections()
         imports = [(sha, self._services.settle_import) for sha in self._services.importing()]
         states = [(sha, self._services.settle_state) for sha in self._services.live_states()]
         for sha, settle in imports + states:
             if not settle(sha) and not self._queue.intake_in_flight("surface", sha):
                 self._queue.enqueue_intake("surface", sha, "surface")
+
+    def _ask_for_inspections(self) -> None:
+        """Asks for the next inspections, one for each worker: those of a long run would hold up surfaces, which go behind."""
+        most = max(1, len(self._queue.workers()))
+        for kind, sha, filename in self._services.inspecting()[:most]:
+            if not self._queue.intake_in_flight(kind, sha):
+                self._queue.enqueue_intake(kind, sha, filename)
 
     def _count(self, sha: str, problem: str, retry: bool) -> None:
         """One more inspection came to nothing; after the third, or if it cannot help, the file is refused."""

@@ -103,16 +103,18 @@ class Uploads(Parts):
             row.report = json.dumps(report) if "kind" in report else None
             fresh = self._took_in(kind, session, report)
         with self._redis_may_be_away():
-            for member, filename in fresh:
+            for member, filename in fresh[:1]:  # the others in turn with surfaces' units: the collector sees to that
                 self.queue.enqueue_intake(kind, member, filename)
         return True
 
     def inspecting(self) -> list[tuple[Kind, str, str]]:
-        """(kind, sha, filename) of all uploads whose inspection is not finished."""
+        """(kind, sha, filename) of all uploads whose inspection is not finished; those of a kind as they came."""
         found: list[tuple[Kind, str, str]] = []
         with self.database.reading() as session:
             for kind, table in ROWS.items():
-                rows = session.execute(select(table.id, table.filename).where(table.state == "inspecting"))
+                rows = session.execute(
+                    select(table.id, table.filename).where(table.state == "inspecting").order_by(table.created)
+                )
                 found += [(kind, sha, filename) for sha, filename in rows]
         return found
 

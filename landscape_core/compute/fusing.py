@@ -8,8 +8,8 @@ still in registers, and holds weights in the layout that its kernels read. PyTor
 Of networks that are not made of convolutions, affine layers go to it: PyTorch gives them to its BLAS, which on processors of
 other makers than its own may reach half of what they can do.
 
-Outputs of fused convolutions are those of the plain network bit for bit, but for batches of a single image, for which PyTorch
-takes other kernels itself: there, and with affine layers, they differ by rounding.
+Outputs of fused convolutions are those of the plain network bit for bit, but where PyTorch itself takes other kernels (batches
+of a single image; one-place convolutions on one thread): there, and with affine layers, they differ by rounding.
 """
 
 from __future__ import annotations

@@ -6,12 +6,15 @@ import hashlib
 import io
 import json
 import zipfile
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from app.finishing import Finishing
 from worker.blobs import quarantine_key, report_key
 from worker.intake import inspect_upload
+from worker.job import Announcement
 
 
 def zipped(entries: dict[str, bytes]) -> bytes:
@@ -155,3 +158,20 @@ def test_a_checkpoint_that_was_brought_alone_and_inspected_meanwhile_is_not_lost
     assert services.settle("checkpoint", run)
     assert services.settle("checkpoint", one)
     assert services.checkpoint(run).state == services.checkpoint(one).state == "ready"
+
+
+def test_members_of_a_long_run_are_asked_for_one_at_a_time_so_that_surfaces_are_not_held_up(services, tmp_path):
+    members = [member(f"{name}.pt") for name in "abcd"]
+    taken_in(SimpleNamespace(services=services), "long.zip", members, tmp_path)
+    finishing = Finishing(services)
+
+    def asked() -> list[str]:
+        return [one["filename"] for one in members if services.queue.intake_in_flight("checkpoint", one["sha256"])]
+
+    finishing.sweep()
+    assert asked() == ["a.pt"]
+    for done, expected in enumerate((["a.pt", "b.pt"], ["a.pt", "b.pt", "c.pt"])):  # nobody takes them out of the queue here
+        sha = members[done]["sha256"]
+        services.blobs.put(report_key("checkpoint", sha), b'{"problem": "no"}')
+        finishing.hear(Announcement(kind="intake", subject=sha, problem="no", retry=False))
+        assert asked() == expected

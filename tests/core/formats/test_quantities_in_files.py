@@ -87,7 +87,7 @@ def test_what_the_originals_code_changed_since_is_believed_rather_than_our_table
 
 TABLE = np.ones((2, 3))
 REFUSED = [
-    ("hidden", TABLE, "holds a quantity 'hidden', but no surface stores that; it stores top5, max_eig"),
+    ("hidden", TABLE, "holds a quantity 'hidden', but no surface stores that; it stores top5, estimation_error, max_eig"),
     ("perplexity", TABLE, "holds a quantity 'perplexity', but no surface stores that"),
     ("class_accuracy_100", TABLE, "class_accuracy_0 to class_accuracy_99"),
     ("top5", np.ones((3, 2)), "top5 should have the shape (2, 3) of the axes"),
