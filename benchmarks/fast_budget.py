@@ -1,6 +1,7 @@
 """What the `fast` budget costs, and how far its values are off: for the network that comes with Loss Atlas, or your own.
 
-    python -m benchmarks.fast_budget NETWORK.pt DATA.npz [--points 25] [--examples 2000] [--preprocessing none] [--loss …]
+    python -m benchmarks.fast_budget NETWORK.pt DATA.npz [--points 25] [--examples 2000] [--preprocessing none]
+        [--loss …] [--architecture …]
 
 The tallies of every chunk of examples are measured at all cells once; every tolerance is then replayed on them, because what it
 sees of them and makes of them follows from the tallies alone.
@@ -23,7 +24,7 @@ from landscape_core.fast_budget import next_depths
 from landscape_core.fast_surface import fast_surface
 from landscape_core.ladder import Ladder
 from landscape_core.reading import read_checkpoint
-from landscape_core.requests import TOLERANCE, SurfaceRequest
+from landscape_core.requests import TOLERANCE, ArchitectureSpec, SurfaceRequest
 from landscape_core.results import Surface, Tally
 
 NETWORK = Path(__file__).parents[1] / "app/gallery/fashion-mlp/checkpoint.pt"
@@ -49,14 +50,20 @@ def run(quick: bool) -> list[Row]:
 
 
 def asked(
-    tensors: Mapping[str, np.ndarray], points: int, examples: int, preprocessing: str, loss: str = "cross_entropy"
+    tensors: Mapping[str, np.ndarray],
+    points: int,
+    examples: int,
+    preprocessing: str,
+    loss: str = "cross_entropy",
+    architecture: ArchitectureSpec | None = None,
 ) -> SurfaceRequest:
-    """The exact surface of a network, along random directions."""
+    """The exact surface of a network, along random directions; of the first architecture that fits unless one is named."""
     axis = {"start": -1, "stop": 1, "points": points}
+    found = architecture or match({name: array.shape for name, array in tensors.items()})[0].architecture
     return SurfaceRequest.model_validate(
         {
             "checkpoint": "0" * 64,
-            "architecture": match({name: array.shape for name, array in tensors.items()})[0].architecture.model_dump(),
+            "architecture": found.model_dump(),
             "data": {"dataset": "given", "examples": examples, "preprocessing": preprocessing},
             "loss": loss,
             "plane": {"x": {"kind": "random", "seed": 1}, "y": {"kind": "random", "seed": 2}},
@@ -131,9 +138,10 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=2000)
     parser.add_argument("--preprocessing", default="none")
     parser.add_argument("--loss", default="cross_entropy")
+    parser.add_argument("--architecture", type=ArchitectureSpec.parse, help="where several fit, as resnet56_noshort")
     given = parser.parse_args()
     tensors, examples = read_checkpoint(given.network).tensors, load_dataset(given.data, "train", Path())
-    request = asked(tensors, given.points, given.examples, given.preprocessing, given.loss)
+    request = asked(tensors, given.points, given.examples, given.preprocessing, given.loss, given.architecture)
     sys.stdout.write("\n".join(table(rows(given.network.stem, tensors, examples, request))) + "\n")
 
 
