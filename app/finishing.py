@@ -53,7 +53,7 @@ class Finishing:
         settled.append(self._services.settle_import(sha))
         if not any(settled) and announcement.problem is not None:
             self._count(sha, announcement.problem, announcement.retry)
-        self._ask_for_inspections()
+        self._ask_for_members()
 
     def died(self, job: str) -> None:
         """The worker is gone that did this job ("intake-<kind>-<sha>" or "finish-<surface>")."""
@@ -81,21 +81,27 @@ class Finishing:
 
     def _sweep_files(self) -> None:
         """Inspections that nobody announced, or that nobody does."""
-        for kind, sha, _ in self._services.inspecting():
-            self._services.settle(kind, sha)
-        self._ask_for_inspections()
+        members = self._services.members_of_archives()
+        for kind, sha, filename in self._services.inspecting():
+            if not self._services.settle(kind, sha) and sha not in members:
+                self._ask_for_inspection(kind, sha, filename)
+        self._ask_for_members()
         imports = [(sha, self._services.settle_import) for sha in self._services.importing()]
         states = [(sha, self._services.settle_state) for sha in self._services.live_states()]
         for sha, settle in imports + states:
             if not settle(sha) and not self._queue.intake_in_flight("surface", sha):
                 self._queue.enqueue_intake("surface", sha, "surface")
 
-    def _ask_for_inspections(self) -> None:
-        """Asks for the next inspections, one for each worker: those of a long run would hold up surfaces, which go behind."""
-        most = max(1, len(self._queue.workers()))
-        for kind, sha, filename in self._services.inspecting()[:most]:
-            if not self._queue.intake_in_flight(kind, sha):
-                self._queue.enqueue_intake(kind, sha, filename)
+    def _ask_for_members(self) -> None:
+        """Asks for the next members of archives, one for each worker: all of a long run at once would hold up surfaces."""
+        members, most = self._services.members_of_archives(), max(1, len(self._queue.workers()))
+        waiting = [upload for upload in self._services.inspecting() if upload[1] in members] if members else []
+        for upload in waiting[:most]:
+            self._ask_for_inspection(*upload)
+
+    def _ask_for_inspection(self, kind: Kind, sha: str, filename: str) -> None:
+        if not self._queue.intake_in_flight(kind, sha):
+            self._queue.enqueue_intake(kind, sha, filename)
 
     def _count(self, sha: str, problem: str, retry: bool) -> None:
         """One more inspection came to nothing; after the third, or if it cannot help, the file is refused."""

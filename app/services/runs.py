@@ -30,6 +30,12 @@ BEGINS = '{"kind": "run"'
 class Runs(Uploads):
     """What is particular about an archive of checkpoints."""
 
+    def members_of_archives(self) -> frozenset[str]:
+        """The ids of all checkpoints that came in an archive."""
+        with self.database.reading() as session:
+            archives = session.scalars(select(CheckpointRow).where(_is_archive())).all()
+            return frozenset(sha for archive in archives for sha in ids_of(run_of(archive)))
+
     def _took_in(self, kind: Kind, session: Session, report: Mapping[str, Any]) -> list[tuple[str, str]]:
         """The members of an archive become uploads that are inspected, unless they are here already."""
         found = run_report(report) if kind == "checkpoint" else None
