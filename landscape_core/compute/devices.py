@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, Literal
 
 import torch
 
@@ -76,7 +77,21 @@ def compute_exactly(threads: int | None) -> None:
     """
     if threads is not None:
         torch.set_num_threads(threads)
-    # PyTorch's default rounds the factors of convolutions on some GPUs to 10 bits (TF32). Its older switch must agree with the
-    # newer one, or else whoever asks for it (torch.export does) gets an error.
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.fp32_precision = "ieee"  # type: ignore[attr-defined]
+    round_factors("ieee")
+
+
+def round_factors(precision: Literal["ieee", "tf32"]) -> None:
+    """From now on the factors of float32 products and convolutions on CUDA devices keep all their bits, or the 10 of TF32.
+
+    PyTorch's default is TF32 for convolutions. An operation that was ever set by itself, as `torch.backends.cudnn.flags` does
+    on leaving, no longer follows the setting for all, so each is set. The older switches must agree with the newer ones, or
+    else whoever asks for them (torch.export does) gets an error.
+
+    Args:
+        precision: `ieee` for all bits.
+    """
+    backends: Any = torch.backends
+    backends.cudnn.allow_tf32 = backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    backends.fp32_precision = precision
+    for operation in (backends.cudnn.conv, backends.cudnn.rnn, backends.cuda.matmul):
+        operation.fp32_precision = precision

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from landscape_core.compute.devices import compute_exactly
+from landscape_core.compute.devices import round_factors
 from landscape_core.errors import InvalidRequest
 from landscape_core.requests import Grid, Precision
 
@@ -85,11 +85,11 @@ def computing_in(precision: Precision, device: torch.device) -> Iterator[None]:
         with torch.autocast(device.type, torch.bfloat16, cache_enabled=False):
             yield
     elif precision == "tf32":
-        torch.backends.fp32_precision = "tf32"  # type: ignore[attr-defined]
+        round_factors("tf32")
         try:
             yield
         finally:
-            compute_exactly(None)
+            round_factors("ieee")
     else:
         yield
 

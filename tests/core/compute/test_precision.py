@@ -59,12 +59,20 @@ def test_tf32_is_refused_without_cuda(subject):
         Evaluator(asked(name, "tf32"), *material)
 
 
-def test_tf32_is_switched_on_for_the_forward_pass_alone():
-    with computing_in("tf32", torch.device("cuda")):
-        assert torch.backends.cudnn.conv.fp32_precision == "tf32"
-        assert torch.backends.cuda.matmul.fp32_precision == "tf32"
-    assert torch.backends.cudnn.conv.fp32_precision == "ieee"
-    assert torch.backends.cuda.matmul.fp32_precision == "ieee"
+@pytest.mark.parametrize("before", ["nothing", "a setting of one operation"])
+def test_tf32_is_switched_on_for_the_forward_pass_alone(before):
+    if before != "nothing":
+        with torch.backends.cudnn.flags(enabled=True):  # sets the precision of convolutions by itself, on leaving
+            pass
+    backends = torch.backends
+    for _ in range(2):
+        with computing_in("tf32", torch.device("cuda")):
+            assert {op.fp32_precision for op in (backends.cudnn.conv, backends.cudnn.rnn, backends.cuda.matmul)} == {"tf32"}
+            assert backends.cudnn.allow_tf32
+            assert backends.cuda.matmul.allow_tf32
+        assert {op.fp32_precision for op in (backends.cudnn.conv, backends.cudnn.rnn, backends.cuda.matmul)} == {"ieee"}
+        assert not (backends.cudnn.allow_tf32)
+        assert not (backends.cuda.matmul.allow_tf32)
 
 
 def test_a_cell_that_is_finite_in_one_precision_alone_has_no_difference():
