@@ -5,7 +5,7 @@ same). In its loop it
 
     hears   announcements: folds units into surfaces, takes over inspections
     looks   which surfaces are wanted
-    sweeps  every two seconds: what dead workers left, what Redis forgot, what nobody announced
+    sweeps  every two seconds: what dead workers left, what Redis forgot; every six: other jobs that nobody announced
     fills   the queue with the next units, a few seconds ahead, fairly among surfaces
     tells   whoever follows a surface
 
@@ -40,7 +40,7 @@ from worker.job import RESULTS_STREAM, Announcement, WorkerStatus
 
 LOCK = "lossatlas:collector"
 LEASE_MS = 10_000
-LOOK_EVERY_S, SWEEP_EVERY_S, REST_S = 0.5, 2.0, 0.5
+LOOK_EVERY_S, SWEEP_EVERY_S, FINISHING_EVERY_S, REST_S = 0.5, 2.0, 6.0, 0.5
 HEAR_MS = 250
 """Longest wait for an announcement: a surface that was just asked for waits no longer to be noticed."""
 
@@ -65,7 +65,7 @@ class Collector:
         self._stop = threading.Event()
         self._leads = False
         self._heard = "0"
-        self._leased_at = self._looked_at = self._swept_at = -math.inf
+        self._leased_at = self._looked_at = self._swept_at = self._finishing_at = -math.inf
         self._active: dict[str, ActiveSurface] = {}
         self._strangers: set[str] = set()
         """Surfaces that were heard of since the last look, and are not in work."""
@@ -171,7 +171,8 @@ class Collector:
         wanted = SurfaceRow.state.in_(("queued", "running")) & SurfaceRow.job.is_not(None)
         with self._services.database.reading() as session:
             ids = session.scalars(select(SurfaceRow.id).where(wanted).order_by(SurfaceRow.created)).all()
-            fresh = session.scalars(select(SurfaceRow).where(wanted, SurfaceRow.id.not_in(self._active))).all()
+            new = [name for name in ids if name not in self._active]
+            fresh = session.scalars(select(SurfaceRow).where(wanted, SurfaceRow.id.in_(new))).all() if new else ()
         for row in fresh:
             self._take_up(row)
             if not self._lead():
@@ -206,7 +207,9 @@ class Collector:
                 in_flight.setdefault(found[1], set()).add(int(found[2]))
         for name, surface in self._active.items():
             surface.notice_losses(frozenset(in_flight.get(name, ())))
-        self._finishing.sweep()
+        if time.monotonic() - self._finishing_at >= FINISHING_EVERY_S:
+            self._finishing_at = time.monotonic()
+            self._finishing.sweep()
         self._workers = {worker.name: worker for worker in self._queue.workers()}
 
     def _fill(self) -> None:

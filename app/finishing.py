@@ -81,11 +81,13 @@ class Finishing:
 
     def _sweep_files(self) -> None:
         """Inspections that nobody announced, or that nobody does."""
-        members = self._services.members_of_archives()
-        for kind, sha, filename in self._services.inspecting():
+        inspecting = self._services.inspecting()
+        members = self._services.members_of_archives() if inspecting else frozenset()
+        for kind, sha, filename in inspecting:
             if not self._services.settle(kind, sha) and sha not in members:
                 self._ask_for_inspection(kind, sha, filename)
-        self._ask_for_members()
+        if members:
+            self._ask_for_members()
         imports = [(sha, self._services.settle_import) for sha in self._services.importing()]
         states = [(sha, self._services.settle_state) for sha in self._services.live_states()]
         for sha, settle in imports + states:
@@ -94,9 +96,12 @@ class Finishing:
 
     def _ask_for_members(self) -> None:
         """Asks for the next members of archives, one for each worker: all of a long run at once would hold up surfaces."""
-        members, most = self._services.members_of_archives(), max(1, len(self._queue.workers()))
-        waiting = [upload for upload in self._services.inspecting() if upload[1] in members] if members else []
-        for upload in waiting[:most]:
+        inspecting = self._services.inspecting()
+        members = self._services.members_of_archives() if inspecting else frozenset()
+        waiting = [upload for upload in inspecting if upload[1] in members]
+        if not waiting:
+            return
+        for upload in waiting[: max(1, len(self._queue.workers()))]:
             self._ask_for_inspection(*upload)
 
     def _ask_for_inspection(self, kind: Kind, sha: str, filename: str) -> None:
