@@ -42,6 +42,7 @@ def verdict(run: CheckpointInfo) -> Component:
     name = words.network(first.name, first.options)
     said = [words.counted(len(good), "checkpoint"), " of ", html.Strong(name)] if same else ["Checkpoints of several networks"]
     facts = "A training run, from its first checkpoint to its last." if same else "They make no trajectory together."
+    facts = "One checkpoint alone makes no trajectory." if len(good) == 1 else facts
     left = len(run.members) - len(good)
     facts += f" {words.counted(left, 'file')} of the archive cannot be used." if left else ""
     return html.Div(
@@ -87,8 +88,10 @@ def row(member: MemberInfo) -> Component:
 
 
 def new_surface(run: CheckpointInfo) -> Component | None:
-    """The button to the form, filled in with the run; None if there is no run of one network."""
+    """The button to the form, filled in with the run, or with the one checkpoint of it; None if it holds no one network."""
     good = usable(run)
-    if len(good) < 2 or run.state != "ready" or len({member.network for member in good}) != 1:
+    if run.state != "ready" or len({member.network for member in good}) != 1:
         return None
+    if len(good) == 1:
+        return link_button("New surface of its checkpoint", f"/new?checkpoint={good[0].id}", "mountain")
     return link_button("New surface of this run", f"/new?run={run.id}", "mountain")
