@@ -8,10 +8,10 @@ from pydantic import ValidationError
 
 from app.gathering import Gathering
 from app.schemas import CostEstimate
-from app.services.checkpoints import Checkpoints
 from app.services.curvature_costs import cells_of_unit, check_curvature, map_seconds
 from app.services.datasets import Datasets
 from app.services.progress import seconds, speed_of
+from app.services.run_ranges import RunRanges
 from landscape_core import catalogue
 from landscape_core.requests import SurfaceRequest
 from worker.blobs import job_key
@@ -27,7 +27,7 @@ INFER = "infer"
 """The architecture that stands for the best of a checkpoint's candidates."""
 
 
-class Jobs(Checkpoints, Datasets):
+class Jobs(RunRanges, Datasets):
     """Requests made ready."""
 
     def estimate(self, request: SurfaceRequest) -> CostEstimate:

@@ -18,8 +18,8 @@ from torch import Tensor
 from landscape_core.compute.alignment import Alignment
 from landscape_core.compute.lanczos import Eigenpair
 from landscape_core.compute.second_derivatives import DirectedHessian
-from landscape_core.compute.trajectories import Run
 from landscape_core.requests import DirectionSpec, HessianDirection, PlaneSpec, PrincipalDirection, TowardsDirection
+from landscape_core.training_run import Run
 
 
 class DirectionMaker(ABC):

@@ -277,23 +277,3 @@ def orthogonalised(x: Sequence[Tensor], y: Sequence[Tensor], moves: Sequence[boo
         )
     taken = (b - share * a for a, b in pairs)
     return [next(taken).to(b.dtype) if chosen else b for b, chosen in zip(y, moves, strict=True)]
-
-
-def unit_direction(parts: Sequence[np.ndarray], like: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """A direction of length one whose entry of largest magnitude is positive, so that its sign is nobody's choice.
-
-    Args:
-        parts: float64, for each moved tensor its entries (n,); not all zero.
-        like: Arrays of the moved tensors' shapes.
-
-    Returns:
-        float32, in these shapes.
-
-    Example:
-        >>> unit_direction([np.array([3.0]), np.array([-4.0])], [np.zeros(1), np.zeros(1)])
-        [array([-0.6], dtype=float32), array([0.8], dtype=float32)]
-    """
-    flat = np.concatenate(parts)
-    flat = flat / (np.linalg.norm(flat) * np.sign(flat[np.abs(flat).argmax()]))
-    ends = np.cumsum([part.size for part in parts])[:-1]
-    return [piece.astype(np.float32).reshape(array.shape) for piece, array in zip(np.split(flat, ends), like, strict=True)]

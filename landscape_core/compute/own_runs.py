@@ -13,12 +13,12 @@ from landscape_core.compute.directions import moved_tensors
 from landscape_core.compute.own_checkpoints import OwnRun, placed, plain
 from landscape_core.compute.own_measure import Measure
 from landscape_core.compute.own_planes import OwnPlane
-from landscape_core.compute.trajectories import Run
 from landscape_core.errors import InvalidRequest
 from landscape_core.projection import MEASURED
 from landscape_core.quantities import class_of
 from landscape_core.requests import Grid, Metric
 from landscape_core.resuming import HalfDone
+from landscape_core.training_run import Run
 
 SAME = {"model_sha256": "model, or one with other weights", "plane": "plane"}
 """What a half-done surface's provenance must say alike, where it says it; and what that means."""

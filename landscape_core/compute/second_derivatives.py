@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from landscape_core.compute.devices import is_out_of_memory, one_blas_thread
-from landscape_core.compute.directions import tensor_seed, unit_direction
+from landscape_core.compute.directions import tensor_seed
 from landscape_core.compute.lanczos import Eigenpair, extreme_eigenpairs, top_eigenpairs
 from landscape_core.compute.quadrature import hutchinson, spectral_density
 from landscape_core.errors import InvalidRequest, OutOfMemory
 from landscape_core.requests import Normalisation
 from landscape_core.spectra import SpectralDensity, TraceEstimate
+from landscape_core.training_run import unit_direction
 
 Vector = Float64[np.ndarray, " parameters"]
 

@@ -44,3 +44,12 @@ def test_a_zip_of_a_run_leads_to_its_trajectory(person, upload):
     expect(chips).to_have_count(3)
     assert [chip.split()[0] for chip in chips.all_inner_texts()] == [f"epoch_{n}.safetensors" for n in (1, 9, 10)]
     expect(person.get_by_role("button", name="Compute")).to_be_enabled()
+    note, start = person.locator("#new-range-note"), person.get_by_label("α from")
+    expect(note).to_contain_text("the range holds it with a margin")  # of length one, directions take no run into −1 … 1
+    assert float(start.input_value()) < -10
+    start.fill("5")
+    start.blur()
+    expect(note).to_contain_text("the range leaves part of it out")
+    expect(start).to_have_value("5")
+    person.get_by_role("button", name="Fit to the run").click()
+    expect(note).to_contain_text("the range holds it with a margin")

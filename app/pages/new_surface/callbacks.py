@@ -5,6 +5,7 @@ data set ──▶ prepare ──▶ preprocessing, note
 shape, order, directions, preprocessing, curvature, budget ──▶ clientside `form.reveal` ──▶ what is in sight
 presets ──▶ clientside ──▶ points      new draw ──▶ clientside ──▶ seeds
 normalisation ──▶ clientside ──▶ its explanation      directions upload ──▶ clientside ──▶ file id
+run ──▶ `run_range` ──▶ range of the grid, and what it holds of the run
 every field ──▶ weigh ──▶ request, errors at the fields, cost, what a curvature map costs, Compute
 Compute, request ──▶ ask ──▶ location
 """
@@ -22,7 +23,7 @@ from pydantic import ValidationError
 
 from app import forms, ids
 from app.pages import uploads, words
-from app.pages.new_surface import choices
+from app.pages.new_surface import choices, run_range
 from app.pages.new_surface.curvature_choices import curvature_note
 from app.pages.new_surface.layout import cost, obstacles
 from app.pages.notices import listen
@@ -64,6 +65,7 @@ def register(app: Dash, services: Services) -> None:
         running=[(Output(ids.NEW_COMPUTE, "loading"), True, False)],
     )(partial(ask, services))
     register_weighing(app, services)
+    run_range.register(app, services)
     register_clientside(app)
 
 

@@ -201,8 +201,9 @@ def numbers(values: Values) -> Component:
         description="The first of those above. Each eigenvector takes dozens of passes over them before the first surface.",
     )  # fmt: skip
     notes = {
-        "principal": "1 is the direction of most variance.",
-        "hessian": "1 is the largest eigenvalue, −1 the smallest.",
+        "principal": "1 is the direction of most variance. Directions have length one: coordinates are distances of weights.",
+        "hessian": "1 is the largest eigenvalue, −1 the smallest. Directions have length one: choose the range of the grid "
+        "accordingly.",
     }
     return html.Div(
         [
@@ -215,7 +216,7 @@ def numbers(values: Values) -> Component:
             ),
             *(
                 html.Div(
-                    f"{text} Directions have length one: choose the range of the grid accordingly.",
+                    text,
                     className=f"field-note kind-part of-{kind}",
                 )
                 for kind, text in notes.items()

@@ -17,6 +17,7 @@ from app.pages.new_surface import choices, controls
 from app.pages.new_surface.budget_choices import budget
 from app.pages.new_surface.curvature_choices import curvature_map
 from app.pages.new_surface.plane_choices import angle_and_statistics
+from app.pages.new_surface.run_range import run_range
 from app.schemas import CheckpointInfo, CostEstimate
 from landscape_core.errors import NotFound
 
@@ -54,7 +55,7 @@ async def layout(services: Services, settings: AppSettings, query: Mapping[str, 
         section("Network", *controls.network(values, offered, fits), icon_name="layers"),
         section("Data", *data, icon_name="database"),
         section("Plane", *controls.plane(values, offered), *angle_and_statistics(values), icon_name="compass"),
-        section("Grid", *controls.grid(values), icon_name="grid-3x3"),
+        section("Grid", *controls.grid(values), *run_range(values, own="surface" in query), icon_name="grid-3x3"),
         section("Budget", *budget(values), icon_name="clock"),
         section("Curvature", *curvature_map(values), icon_name="chart-spline"),
     ]

@@ -13,7 +13,6 @@ from torch import nn
 
 from landscape_core.compute import Examples, compute_surface, derive, load, project, reference_surface
 from landscape_core.compute.directions import moved_tensors
-from landscape_core.compute.trajectories import Run
 from landscape_core.errors import InvalidRequest
 from landscape_core.formats import npz
 from landscape_core.requests import (
@@ -26,6 +25,7 @@ from landscape_core.requests import (
     SurfaceRequest,
     TowardsDirection,
 )
+from landscape_core.training_run import Run
 
 from .requested import SHA, axis, surface_request
 
@@ -229,7 +229,7 @@ def test_shares_add_up_and_there_are_no_more_directions_than_places(count, seed,
     nets = [nn.Linear(3, 2, bias=False).requires_grad_(False) for _ in range(count + 1)]
     for net in nets:
         net.weight.copy_(torch.from_numpy(np.ones((2, 3)) if same else rng.normal(size=(2, 3))))
-    run = Run.of(nets[-1], nets, Normalisation(ignore="none"))
+    run = Run([nets[-1].weight.numpy()], [[net.weight.numpy()] for net in nets], Normalisation(ignore="none"))
     rank = 0 if same else min(count, 6)
     directions = [[torch.from_numpy(part) for part in run.principal(k, "plane.x.index")] for k in range(1, rank + 1)]
     shares = [run.seen_along(direction, None)["explained_variance_ratio"][0] for direction in directions]

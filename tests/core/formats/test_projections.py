@@ -13,11 +13,11 @@ import torch
 from torch import nn
 
 import landscape_core as lc
-from landscape_core.compute.trajectories import Run
 from landscape_core.errors import SurfaceRejected
 from landscape_core.formats import principal_values, projection_bytes, save_projection
 from landscape_core.projection import Projection
 from landscape_core.requests import Normalisation, PlaneSpec, PrincipalDirection, RandomDirection
+from landscape_core.training_run import Run
 
 KNOWN = {
     "coordinates": [[-2.5, 0.125], [None, None], [0.0, 0.0]],
@@ -94,7 +94,7 @@ def test_what_the_original_writes_beside_principal_directions_is_that_of_an_svd(
     nets = [nn.Linear(5, 3, bias=False).requires_grad_(False) for _ in range(7)]
     for net in nets:
         net.weight.copy_(torch.from_numpy(rng.normal(size=(3, 5))))
-    run = Run.of(nets[-1], nets, Normalisation())
+    run = Run([nets[-1].weight.numpy()], [[net.weight.numpy()] for net in nets], Normalisation())
     x, y = ([torch.from_numpy(part) for part in run.principal(index, "plane.x.index")] for index in (1, 2))
     seen = run.seen_along(x, y)
     steps = np.stack([(net.weight.double() - nets[-1].weight.double()).numpy().ravel() for net in nets])

@@ -6,14 +6,15 @@ directions are found from the K x K matrix of inner products, tensor by tensor.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
-from torch import Tensor, nn
+from numpy.typing import ArrayLike
 
-from landscape_core.compute.directions import moved_tensors, unit_direction
 from landscape_core.errors import InvalidRequest
 from landscape_core.requests import Normalisation
 
@@ -40,19 +41,6 @@ class Run:
         least = 0 if normalisation.ignore == "none" else 2
         self._varying = [index for index in self._floating if self._origin[index].ndim >= least]
 
-    @classmethod
-    def of(cls, module: nn.Module, checkpoints: Sequence[nn.Module], normalisation: Normalisation) -> Run:
-        """The run of networks.
-
-        Args:
-            module: The network at θ*, on the CPU.
-            checkpoints: The network at each θ_k, in the run's order.
-            normalisation: Which tensors move, and which the variance is of.
-        """
-        names = list(moved_tensors(module, normalisation))
-        places = [_arrays(checkpoint, normalisation, names) for checkpoint in checkpoints]
-        return cls(_arrays(module, normalisation, names), places, normalisation)
-
     def principal(self, index: int, field: str) -> list[np.ndarray]:
         """The principal direction of this index, 1 for that of most variance.
 
@@ -68,7 +56,7 @@ class Run:
         Raises:
             InvalidRequest: The run has not so many directions, or holds values that are not finite.
         """
-        gram = self._gram()
+        gram = self._gram
         if not np.isfinite(gram).all():
             raise InvalidRequest(
                 "The checkpoints hold values that are not finite, so their run has no principal directions; leave those out.",
@@ -84,11 +72,11 @@ class Run:
             )
         return self._direction(vectors[:, -index])
 
-    def seen_along(self, x: Sequence[Tensor], y: Sequence[Tensor] | None) -> dict[str, Any]:
+    def seen_along(self, x: Sequence[ArrayLike], y: Sequence[ArrayLike] | None) -> dict[str, Any]:
         """Where the checkpoints stand relative to the plane of these directions.
 
         Args:
-            x: δ, one tensor for each moved tensor.
+            x: δ, one array (or tensor on the CPU) for each moved tensor.
             y: η likewise; None for a curve.
 
         Returns:
@@ -98,7 +86,7 @@ class Run:
             units, by least squares. `off_plane`: for each its distance from that place, in parameter space. What is not
             finite is None.
         """
-        directions = [[tensor.numpy() for tensor in direction] for direction in ((x,) if y is None else (x, y))]
+        directions = [[np.asarray(tensor) for tensor in direction] for direction in ((x,) if y is None else (x, y))]
         spanned = np.stack([self._flat(direction) for direction in directions], axis=1)
         orthonormal, triangle = np.linalg.qr(spanned) if np.isfinite(spanned).all() else (np.nan * spanned, None)
         coordinates, distances, origin = [], [], self._flat(self._origin)
@@ -126,6 +114,7 @@ class Run:
         steps = places - self._origin[tensor].ravel()
         return steps - steps.mean(axis=0)
 
+    @cached_property
     def _gram(self) -> Float64[np.ndarray, "checkpoints checkpoints"]:
         """The inner products of the centred differences, over the tensors that the variance is of."""
         total = np.zeros((len(self._places), len(self._places)))
@@ -163,11 +152,54 @@ class Run:
         return np.concatenate([arrays[tensor].ravel() for tensor in self._floating]).astype(np.float64)
 
 
-def _arrays(module: nn.Module, normalisation: Normalisation, names: Sequence[str]) -> list[np.ndarray]:
-    """By name: two files of one network may list their tensors in different orders."""
-    tensors = moved_tensors(module, normalisation)
-    return [tensors[name].detach().numpy() for name in names]
-
-
 def _finite(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
+
+
+def unit_direction(parts: Sequence[np.ndarray], like: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """A direction of length one whose entry of largest magnitude is positive, so that its sign is nobody's choice.
+
+    Args:
+        parts: float64, for each moved tensor its entries (n,); not all zero.
+        like: Arrays of the moved tensors' shapes.
+
+    Returns:
+        float32, in these shapes.
+
+    Example:
+        >>> unit_direction([np.array([3.0]), np.array([-4.0])], [np.zeros(1), np.zeros(1)])
+        [array([-0.6], dtype=float32), array([0.8], dtype=float32)]
+    """
+    flat = np.concatenate(parts)
+    flat = flat / (np.linalg.norm(flat) * np.sign(flat[np.abs(flat).argmax()]))
+    ends = np.cumsum([part.size for part in parts])[:-1]
+    return [piece.astype(np.float32).reshape(array.shape) for piece, array in zip(np.split(flat, ends), like, strict=True)]
+
+
+MARGIN = 0.15
+"""How far a range reaches beyond what it is to hold, as a share of that."""
+
+
+def range_around(places: Sequence[float]) -> tuple[float, float] | None:
+    """A range of coordinates that holds places with a margin on both sides, in round numbers.
+
+    Args:
+        places: Coordinates along one direction, in its units.
+
+    Returns:
+        Where the range starts and stops, rounded outwards to a tenth of the power of ten below the places' extent; None if
+        that is zero or not finite.
+
+    Example:
+        >>> range_around([-7.31, 0.0, 1.42])
+        (-8.7, 2.8)
+        >>> range_around([0.0, 0.0]) is None
+        True
+    """
+    low, high = min(places, default=math.nan), max(places, default=math.nan)
+    extent = high - low
+    if not (math.isfinite(extent) and extent > 0):
+        return None
+    digits = 1 - math.floor(math.log10(extent))
+    step, margin = 10.0**-digits, MARGIN * extent
+    return round(math.floor((low - margin) / step) * step, digits), round(math.ceil((high + margin) / step) * step, digits)
