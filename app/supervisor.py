@@ -31,6 +31,7 @@ import uvicorn
 from app.processes import Child, Keeper, StartRefused
 from app.settings import AppSettings
 from app.valkey import EmbeddedValkey
+from app.worker_count import cores, usual_workers
 from landscape_core.errors import LandscapeError
 from worker.settings import WorkerSettings
 
@@ -70,14 +71,14 @@ class _Server(uvicorn.Server):
 
 
 def run(
-    host: str = "127.0.0.1", port: int = 8050, workers: int = 1, data: Path = Path("data"), open_browser: bool = False
+    host: str = "127.0.0.1", port: int = 8050, workers: int | None = None, data: Path = Path("data"), open_browser: bool = False
 ) -> int:
     """Runs web, workers and, if no other is named, a Valkey server, until a signal asks to stop.
 
     Args:
         host: Address to listen on: a name or an address of this machine.
         port: TCP port; 0 takes a free one.
-        workers: Number of worker processes, among which the machine's cores are divided.
+        workers: Number of worker processes, among which the machine's cores are divided; None for `usual_workers`.
         data: Folder of everything that is kept; made if missing.
         open_browser: Whether to open the address in a browser when it is ready.
 
@@ -94,6 +95,7 @@ def run(
         devices = [device.strip() for device in os.environ.get("LOSSATLAS_DEVICE", "auto").split(",")]
         for device in devices:
             WorkerSettings(device=device)  # what a worker would refuse at every start is refused here, once
+        workers = workers or usual_workers(devices, os.environ.get("LOSSATLAS_THREADS"))
         with _stopped_by_signals(), _locked(data) as lock, _listening(host, port) as listener, _keeper() as keeper:
             settings = _with_redis(settings, keeper, lock)
             for number in range(workers):
@@ -236,9 +238,8 @@ def _with_redis(settings: AppSettings, keeper: Keeper, lock: int) -> AppSettings
 
 def _worker(settings: AppSettings, number: int, workers: int, device: str) -> Child:
     """A worker with its share of the cores and, if the workers are named, a name of its own."""
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     environment = {
-        "LOSSATLAS_THREADS": str(max(1, cores // workers)),
+        "LOSSATLAS_THREADS": str(max(1, cores() // workers)),
         **os.environ,
         "LOSSATLAS_DATA": str(settings.data),
         "LOSSATLAS_DEVICE": device,

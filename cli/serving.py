@@ -12,10 +12,14 @@ PORT = click.IntRange(0, 65535)
 @click.command(short_help="Run everything, on this machine.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=PORT, default=8050, show_default=True, help="0 takes a free one.")
-@click.option("--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Worker processes.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 256),
+    help="Worker processes.  [default: one for each core, up to 4, or for each accelerator]",
+)
 @click.option("--data", type=click.Path(path_type=Path), envvar="LOSSATLAS_DATA", default=Path("data"), show_default=True)
 @click.option("--open", "open_browser", is_flag=True, help="Open the address in a browser.")
-def up(host: str, port: int, workers: int, data: Path, open_browser: bool) -> int:
+def up(host: str, port: int, workers: int | None, data: Path, open_browser: bool) -> int:
     """Run web, workers and an embedded Valkey on this machine, and print the address. Ctrl-C stops all of them."""
     from app.supervisor import run  # noqa: PLC0415
 

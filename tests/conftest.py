@@ -97,10 +97,11 @@ def start_atlas(
     """Starts `lossatlas up` on a free port; what is still running when the tests end is stopped then."""
     running: list[RunningAtlas] = []
 
-    def start(*arguments: str, data: Path | None = None, **environment: str) -> RunningAtlas:
+    def start(*arguments: str, data: Path | None = None, workers: int | None = 1, **environment: str) -> RunningAtlas:
         folder = tmp_path_factory.mktemp("atlas")
         data, log = data or folder / "data", folder / "log"
         command = [lossatlas, "up", "--port", "0", "--data", str(data), *arguments]
+        command += [] if workers is None else ["--workers", str(workers)]
         with log.open("wb") as output:
             process = subprocess.Popen(
                 command, stdout=output, stderr=output, env=clean_environment | environment, cwd=folder, start_new_session=True

@@ -46,7 +46,8 @@ class WorkerSettings(BaseSettings):
         default=None,
         ge=1,
         le=1024,
-        description="CPU threads for the numerics; PyTorch's choice if not set.",
+        description="CPU threads of each worker; if not set, `lossatlas up` divides the cores among its workers, "
+        "and `lossatlas worker` takes PyTorch's choice.",
     )
     name: str = Field(
         default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}",

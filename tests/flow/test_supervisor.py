@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from app.valkey import EmbeddedValkey, _program, _quoted
+from app.worker_count import usual_workers
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -94,7 +95,7 @@ def up(
 
 
 def test_up_is_ready_when_it_says_so_and_a_second_start_is_refused_and_sigterm_leaves_nothing(start_atlas, up):
-    atlas = start_atlas("--workers", "2")
+    atlas = start_atlas(workers=None, LOSSATLAS_DEVICE="cpu")
     assert health(atlas.url) == 200
     port = atlas.url.rpartition(":")[2]
     slow = socket.create_connection(("127.0.0.1", int(port)), timeout=90)
@@ -107,7 +108,7 @@ def test_up_is_ready_when_it_says_so_and_a_second_start_is_refused_and_sigterm_l
     assert f"port {port}" in refused(up("--port", port))
 
     processes = descendants(atlas.process.pid)
-    assert sum("worker.main" in command for command in processes.values()) == 2
+    assert sum("worker.main" in command for command in processes.values()) == usual_workers(["cpu"], None)
     assert one(processes, "valkey-server")
     assert slow.recv(1) == b"", "a connection whose head does not come is closed"
     slow.close()
