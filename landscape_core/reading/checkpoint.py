@@ -27,7 +27,7 @@ from landscape_core.reading.sniff import sniff
 from landscape_core.reading.structure import Chooser, Chosen, Scalar
 from landscape_core.reading.tar_container import open_tar
 from landscape_core.reading.tensors import Materializer, checked
-from landscape_core.reading.zip_archive import BadArchive
+from landscape_core.reading.zip_archive import BadArchive, EncryptedArchive
 from landscape_core.reading.zip_container import open_zip
 
 
@@ -100,6 +100,8 @@ def read_checkpoint(path: Path, limits: Limits = Limits()) -> CheckpointContents
         with path.open("rb") as file:
             refuse_run(file, size, limits)
             return _READERS[sniff(file, size)](file, size, limits)
+    except EncryptedArchive as error:
+        raise CheckpointRejected(str(error)) from None
     except BadArchive as error:
         raise damaged(str(error)) from None
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, struct.error, EOFError, NotImplementedError) as error:

@@ -22,7 +22,7 @@ from landscape_core.catalogue.data import holds_tokens
 from landscape_core.errors import DatasetRejected
 from landscape_core.reading.limits import Limits
 from landscape_core.reading.npz_archive import read_arrays
-from landscape_core.reading.zip_archive import BadArchive
+from landscape_core.reading.zip_archive import BadArchive, EncryptedArchive
 
 DATASET_LIMITS = Limits(growth=20, entries=1_000)
 """Drawings of digits compress fivefold, photographs hardly at all; nothing but zeros a thousandfold."""
@@ -99,6 +99,8 @@ def read_dataset(path: Path, limits: Limits = DATASET_LIMITS) -> DatasetContents
         size = path.stat().st_size
         with path.open("rb") as file:
             arrays, ignored = _arrays(file, size, limits)
+    except EncryptedArchive as error:
+        raise DatasetRejected(str(error)) from None
     except BadArchive as error:
         raise _damaged(str(error)) from None
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, ValueError) as error:

@@ -28,7 +28,7 @@ from landscape_core.reading.run_archive import (
     zip_entries,
 )
 from landscape_core.reading.sniff import printable
-from landscape_core.reading.zip_archive import BadArchive
+from landscape_core.reading.zip_archive import BadArchive, EncryptedArchive
 from landscape_core.requests import MAX_CHECKPOINTS
 
 _CHUNK_BYTES = 1 << 20
@@ -54,6 +54,8 @@ def unpack(path: Path, folder: Path, limits: Limits = Limits()) -> RunReport:  #
             if form is None:
                 raise CheckpointRejected("The file is no zip or tar file, so there is nothing to unpack.")
             taken, ignored = _taken(file, size, form, folder, limits)
+    except EncryptedArchive as error:
+        raise CheckpointRejected(str(error)) from None
     except BadArchive as error:
         raise _unusable(str(error)) from None
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError) as error:

@@ -24,6 +24,13 @@ class BadArchive(ValueError):
     """A zip file that must not be unpacked; the text is a clause that says why, as in "its entries overlap"."""
 
 
+class EncryptedArchive(BadArchive):
+    """A zip file that opens with a password only; the text is a sentence."""
+
+    def __init__(self) -> None:
+        super().__init__("The zip file is encrypted, and no password is asked for here: pack it again without a password.")
+
+
 def open_archive(file: BufferedIOBase, size: int, limits: Limits) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
     """An open zip file and its entries by name, known to be honest.
 
@@ -33,8 +40,9 @@ def open_archive(file: BufferedIOBase, size: int, limits: Limits) -> tuple[zipfi
         limits: Bounds.
 
     Raises:
-        BadArchive: If entries repeat, overlap, lie outside the file, are encrypted, are packed in an unknown way, unpack to too
-            much, or have names that climb out of a folder.
+        EncryptedArchive: If an entry is encrypted.
+        BadArchive: If entries repeat, overlap, lie outside the file, are packed in an unknown way, unpack to too much, or have
+            names that climb out of a folder.
     """
     _check_directory(file, size, limits)
     try:
@@ -81,7 +89,7 @@ def read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
 def _check_entry(entry: zipfile.ZipInfo) -> None:
     name = entry.filename
     if entry.flag_bits & 1:
-        raise BadArchive("it is encrypted")
+        raise EncryptedArchive
     if entry.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
         raise BadArchive("it is packed in an unusual way")
     if ".." in name.split("/") or name.startswith("/") or "\\" in name:

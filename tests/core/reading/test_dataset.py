@@ -92,7 +92,17 @@ def bomb() -> bytes:
     return buffer.getvalue()
 
 
+def encrypted() -> bytes:
+    data = bytearray(npz(x=PIXELS, y=LABELS))
+    at = data.find(b"PK\x01\x02")
+    while at >= 0:
+        data[at + 8] |= 1
+        at = data.find(b"PK\x01\x02", at + 4)
+    return bytes(data)
+
+
 BAD = {
+    "encrypted": (encrypted(), "pack it again without a password"),
     "empty": (b"", "is empty"),
     "text": (b"a,b\n1,2\n", "is not an .npz"),
     "no x": (npz(y=LABELS), "lacks x"),

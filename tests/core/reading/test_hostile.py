@@ -61,7 +61,7 @@ EXPECTED = {
     "18-overlap": "overlap",
     "19-climbing": "points out of its folder",
     "19-duplicate": "is there twice",
-    "19-encrypted": "encrypted",
+    "19-encrypted": "is encrypted, and no password is asked for here: pack it again without a password",
     "19-many-entries": "at most 60,000 are read",
     "19-many-entries-denied": "100,000 entries",
     "21-cycle": "no tensors",
