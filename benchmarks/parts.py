@@ -76,8 +76,9 @@ PARTS = (
     Part(
         "f",
         "The whole system against the bare core",
-        "{job}: as a job of a running Loss Atlas, from the request to the word that it is finished, and by the core alone in a "
-        "warm process, in turn. Processor time is that of all of Loss Atlas's processes.",
+        "{job}: as a job of a running Loss Atlas, from the request to the word that it is finished, between two runs of the "
+        "core alone in a warm process, which it is compared with. How these two differ says what the machine lets be told. "
+        "Processor time is that of all of Loss Atlas's processes.",
         "whole_system",
     ),
     Part("g", "Memory", "The largest resident memory of each process, after the jobs of (f): {job}.", "memory"),

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmarks.bare_core import Alone
-from benchmarks.comparison import CORES, Comparison
+from benchmarks.comparison import AGAIN, CORES, Comparison
 from benchmarks.system import Followed
 from benchmarks.table import Goal, Row, Spread
 
-KINDS = ("core1", "system1", "core", "system")
+KINDS = ("core1", "system1", f"core1{AGAIN}", "core", "system", f"core{AGAIN}")
 
 
 def run(comparison: Comparison) -> tuple[list[Row], list[Goal]]:
@@ -19,7 +19,8 @@ def run(comparison: Comparison) -> tuple[list[Row], list[Goal]]:
     ratios: list[float] = []
     shares: list[float] = []
     for threads, alone, system in pairs:
-        ratio, share, row = _row(comparison.alone(alone), comparison.followed(system))
+        runs = list(zip(comparison.alone(alone), comparison.alone(alone + AGAIN), strict=True))
+        ratio, share, row = _row(runs, comparison.followed(system))
         rows.append({"threads": threads} | row)
         ratios.append(ratio)
         shares += share
@@ -31,10 +32,13 @@ def run(comparison: Comparison) -> tuple[list[Row], list[Goal]]:
     return rows, goals
 
 
-def _row(alone: Sequence[Alone], followed: Sequence[Followed]) -> tuple[float, list[float], dict[str, object]]:
-    ratio = Spread.of(run.seconds / core.seconds for core, run in zip(alone, followed, strict=True))
+def _row(alone: Sequence[tuple[Alone, Alone]], followed: Sequence[Followed]) -> tuple[float, list[float], dict[str, object]]:
+    """How often a system takes as long as the mean of the core's runs before and after it, what else it costs, and the row."""
+    between = [(before.seconds + after.seconds) / 2 for before, after in alone]
+    ratio = Spread.of(run.seconds / core for core, run in zip(between, followed, strict=True))
     row: dict[str, object] = {
-        "bare core, s": Spread.of(core.seconds for core in alone),
+        "bare core, s": Spread.of(core.seconds for pair in alone for core in pair),
+        "bare core again, times as long": Spread.of(after.seconds / before.seconds for before, after in alone),
         "whole system, s": Spread.of(run.seconds for run in followed),
         "times as long": ratio,
         "units": followed[-1].units,

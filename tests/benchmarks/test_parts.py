@@ -22,12 +22,13 @@ def followed(seconds: float, web: float = 0.2) -> Followed:
 def comparison(tmp_path: Path) -> Comparison:
     """Three rounds in which the core takes 10, 20 and 10 seconds alone, and 5 in two halves."""
     alone = [Alone(seconds, seconds, 300_000_000) for seconds in (10.0, 20.0, 10.0)]
+    later = [Alone(seconds, seconds, 300_000_000) for seconds in (12.0, 20.0, 10.0)]
     slow, fast = [followed(seconds) for seconds in (10.2, 20.4, 11.0)], [followed(seconds) for seconds in (6.0, 10.2, 5.5)]
     return Comparison(
         tmp_path,
         cold={"system": followed(4.0)},
         peaks={"system": {"web": 200_000_000, "worker": 400_000_000, "valkey": 10_000_000}},
-        _alone={"core1": alone, "core": alone},
+        _alone={"core1": alone, "core1 again": later, "core": alone, "core again": later},
         _followed={"system1": slow, "system2": fast, "system": slow},
         _pairs=[5.0, 10.0, 5.0],
         _done=True,
@@ -42,6 +43,8 @@ def test_ratios_are_of_the_same_round(comparison):
     assert (goals[0].measured, goals[0].reached) == (2.0, True)
     rows, goals = whole_system.run(comparison)
     assert [row["times as long"].median for row in rows] == pytest.approx([1.02, 1.02])
+    assert rows[0]["times as long"].least == pytest.approx(10.2 / 11)
+    assert rows[0]["bare core again, times as long"].most == pytest.approx(1.2)
     assert rows[0]["a unit, s"].median == pytest.approx(1.0)
     assert goals[0].reached
     assert goals[1].measured == pytest.approx(100 * 0.3 / 11.3)
