@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -13,9 +14,10 @@ from app.services.datasets import Datasets
 from app.services.progress import seconds, speed_of
 from app.services.run_ranges import RunRanges
 from landscape_core import catalogue
+from landscape_core.errors import InvalidRequest
 from landscape_core.requests import SurfaceRequest
 from worker.blobs import job_key
-from worker.job import SurfaceJob
+from worker.job import SurfaceJob, WorkerStatus
 
 DEFAULT_UNIT_MACS = 20_000_000_000
 """Work of one unit while no worker has measured its speed: about half a second of a ResNet on two cores."""
@@ -25,6 +27,25 @@ UNIT_S = 1.5
 
 INFER = "infer"
 """The architecture that stands for the best of a checkpoint's candidates."""
+
+
+def check_precision(request: SurfaceRequest, workers: Sequence[WorkerStatus]) -> None:
+    """Passes unless no worker that is there has a request's precision; without workers nobody knows.
+
+    Args:
+        request: The question.
+        workers: Those that are alive.
+
+    Raises:
+        InvalidRequest: None has it.
+    """
+    devices = sorted({worker.device for worker in workers})
+    if request.precision == "tf32" and devices and not any(device.startswith("cuda") for device in devices):
+        raise InvalidRequest(
+            f"TF32 is of CUDA devices, but every worker of this server computes on another ({', '.join(devices)}); "
+            "ask for float32 or bfloat16, or start a worker on a GPU.",
+            field="precision",
+        )
 
 
 class Jobs(RunRanges, Datasets):
@@ -78,6 +99,7 @@ class Jobs(RunRanges, Datasets):
         macs = max(1, catalogue.macs_per_example(request.architecture, report.shapes, facts.shape))
         check_curvature(request, macs)
         workers = self.workers()
+        check_precision(request, workers)
         speeds = [speed for worker in workers if (speed := worker.speed_on(request.architecture.name))]
         unit_macs = int(UNIT_S * min(speeds)) if speeds else DEFAULT_UNIT_MACS
         job = SurfaceJob(

@@ -180,6 +180,7 @@ def test_files_that_cannot_be_used_are_refused_in_a_sentence(working_site, mlp_b
         ({"data": {"dataset": "fashion-mnist-sample", "preprocessing": "cifar10"}}, "data.preprocessing", "channel"),
         ({"budget": "quick"}, "budget", '"exact", "fast"'),
         ({"curvature": {"examples": 0}}, "curvature.examples", "1"),
+        ({"precision": "tf32"}, "precision", "every worker of this server computes on another (cpu)"),
         ({"precision": "half"}, "precision", 'one of "float32", "tf32", "bfloat16"'),
     ],
 )  # fmt: skip
