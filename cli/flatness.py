@@ -55,7 +55,8 @@ def _lines(found: Flatness) -> list[str]:
     if found.area is not None:
         lines.append(_line("Basin area", _measure(found.area)))
     lines.append(_line("ε-sharpness in the plane", f"{_measure(found.sharpness, ' %')} (ε = {found.epsilon:g})"))
-    return lines + [line for barrier in found.barriers for line in _barrier_lines(barrier)]
+    lines += [line for barrier in found.barriers for line in _barrier_lines(barrier)]
+    return [*lines, _line("Estimates", found.note)] if found.note else lines
 
 
 def _barrier_lines(barrier: Barrier) -> list[str]:

@@ -204,3 +204,21 @@ def _share_below(values: Float64[np.ndarray, "cells 4 3"], level: float) -> Floa
         rest = ((high - level) / (high - low)) * ((high - level) / (high - middle))
     share = np.where(level < middle, tip, 1 - rest)
     return np.where(level >= high, 1.0, np.where(level <= low, 0.0, share))
+
+
+def stations(axis: Numbers, values: Float64[np.ndarray, "*rows n"], epsilon: float) -> Float64[np.ndarray, "*rows found"]:
+    """The values at the coordinates inside of ±ε and at its ends: where a piecewise linear maximum can be.
+
+    Args:
+        axis: Ascending coordinates.
+        values: At these coordinates.
+        epsilon: How far from 0, in units of the axis.
+
+    Example:
+        >>> stations(np.array([-1.0, 0.0, 1.0]), np.array([2.0, 4.0, 8.0]), 0.5)
+        array([3., 4., 6.])
+    """
+    low, high = max(axis[0], -epsilon), min(axis[-1], epsilon)
+    at = [float(low), *axis[(axis > low) & (axis < high)].tolist(), float(high)] if low <= high else []
+    found = [value_along(axis, values, where) for where in at]
+    return np.stack(found, axis=-1) if found else np.zeros((*values.shape[:-1], 0))

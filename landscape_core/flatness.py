@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float64
 
-from landscape_core.basin import EDGE, HOLE, SAME, Extent, area, value_along, width
+from landscape_core.basin import EDGE, HOLE, SAME, Extent, area, stations, value_along, width
 from landscape_core.errors import InvalidRequest
 from landscape_core.message import Message
 from landscape_core.plane import TowardsDirection
@@ -94,6 +94,8 @@ class Flatness(Message):
         sharpness: 100 · (max over |α|, |β| ≤ ε of L − L(0)) / (1 + L(0)), in percent: ε-sharpness (Keskar et al. 2017,
             metric 2.1) of the measured plane instead of the whole space.
         barriers: One for each direction that leads to another checkpoint.
+        estimated_cells: How many cells the `fast` budget estimated, of the whole grid: the numbers rest on them too.
+        note: That they do, and how far these cells may be off; empty where every cell is measured.
 
     Example:
         >>> from landscape_core import Surface
@@ -115,6 +117,8 @@ class Flatness(Message):
     area: Measure | None
     sharpness: Measure
     barriers: tuple[Barrier, ...] = ()
+    estimated_cells: int = 0
+    note: str = ""
 
 
 def flatness_of(surface: Surface, level: float | None = None, epsilon: float | None = None) -> Flatness:
@@ -160,6 +164,8 @@ def flatness_of(surface: Surface, level: float | None = None, epsilon: float | N
         area=spread,
         sharpness=_sharpness(surface, centre, epsilon),
         barriers=_barriers(surface),
+        estimated_cells=surface.estimated,
+        note=surface.said_of_estimates,
     )
 
 
@@ -262,8 +268,8 @@ def _sharpness(surface: Surface, centre: float | None, epsilon: float) -> Measur
     cells = surface.state[np.ix_(inside[-1] if surface.y is not None else np.array([True]), inside[0])]
     if (cells == NOT_FINITE).any():
         return Measure(value=None, note="A loss in the box is not finite.")
-    rows = surface.loss[:1] if surface.y is None else _stations(surface.y, surface.loss.T, epsilon).T
-    losses = _stations(surface.x, rows, epsilon)
+    rows = surface.loss[:1] if surface.y is None else stations(surface.y, surface.loss.T, epsilon).T
+    losses = stations(surface.x, rows, epsilon)
     short = any(axis[0] > -epsilon * (1 - SAME) or axis[-1] < epsilon * (1 - SAME) for axis in axes if axis.size > 1)
     known = np.isfinite(losses)
     reasons = [EDGE] * short + [HOLE] * (not known.all())
@@ -272,14 +278,6 @@ def _sharpness(surface: Surface, centre: float | None, epsilon: float) -> Measur
     if rise is None:
         return Measure(value=None, note=TOO_LARGE)
     return Measure(value=rise, is_bound=bool(reasons), note=note)
-
-
-def _stations(axis: np.ndarray, values: np.ndarray, epsilon: float) -> np.ndarray:
-    """The values (…, n) at the coordinates inside of ±ε and at its ends: where a piecewise linear maximum can be."""
-    low, high = max(axis[0], -epsilon), min(axis[-1], epsilon)
-    at = [float(low), *axis[(axis > low) & (axis < high)].tolist(), float(high)] if low <= high else []
-    found = [value_along(axis, values, where) for where in at]
-    return np.stack(found, axis=-1) if found else np.zeros((*values.shape[:-1], 0))
 
 
 def _barriers(surface: Surface) -> tuple[Barrier, ...]:

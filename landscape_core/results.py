@@ -163,6 +163,19 @@ class Surface:
         return int((self.state == ESTIMATED).sum())
 
     @property
+    def said_of_estimates(self) -> str:
+        """How many cells are estimated and how far they may be off, as a sentence for what rests on them; "" if none is."""
+        if not self.estimated:
+            return ""
+        errors = self.quantities.get(ESTIMATION_ERROR, np.full(self.state.shape, np.nan))[self.state == ESTIMATED]
+        off = ""
+        if np.isfinite(errors).all():
+            off = f"; their losses may be off by {np.sqrt((errors**2).mean()):.2g} (root mean square)"
+        return (
+            f"{self.estimated:,} of {self.state.size:,} cells are estimated, not measured{off}. These numbers rest on them too."
+        )
+
+    @property
     def has_perplexity(self) -> bool:
         """Whether exp(loss) is a language model's perplexity: the loss is −log of each next token's probability."""
         return TOKENS in self.provenance and self.request is not None and self.request.loss in NATS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from landscape_core import formats
 from landscape_core.flatness import Flatness
+from landscape_core.results import ESTIMATED, ESTIMATION_ERROR
 
 from .running import REFERENCE, lossatlas, measured, mlp_tensors, needs_reference, save_file
 
@@ -36,6 +38,17 @@ def test_the_numbers_are_those_of_the_core(tmp_path: Path) -> None:
     )
     assert re.search(r"^ε-sharpness in the plane +6\.25 % \(ε = 0\.25\)$", text, re.MULTILINE)
     assert "Barrier" not in text
+
+
+def test_estimates_are_told(tmp_path: Path) -> None:
+    whole = measured(5, 5)
+    state = whole.state.copy()
+    state[1] = ESTIMATED
+    file = _saved(replace(whole, state=state, quantities={ESTIMATION_ERROR: np.where(state == ESTIMATED, 0.5, 0.0)}), tmp_path)
+    assert re.search(
+        r"^Estimates +5 of 25 cells are estimated, not measured; .* by 0\.5 ", lossatlas("flatness", file).stdout, re.M
+    )
+    assert "Estimates" not in lossatlas("flatness", _saved(whole, tmp_path)).stdout
 
 
 def test_what_cannot_be_measured_is_refused(tmp_path: Path) -> None:

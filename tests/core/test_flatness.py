@@ -17,7 +17,7 @@ from landscape_core.estimate import surface_over
 from landscape_core.flatness import Flatness, barrier_between
 from landscape_core.plane import HessianDirection, PlaneSpec, TowardsDirection
 from landscape_core.requests import ArchitectureSpec, Axis, DataSlice, Grid, SurfaceRequest
-from landscape_core.results import NOT_FINITE, Surface, Tally
+from landscape_core.results import ESTIMATED, ESTIMATION_ERROR, NOT_FINITE, Surface, Tally
 
 
 def surface(x: np.ndarray, y: np.ndarray | None, loss: np.ndarray) -> Surface:
@@ -28,6 +28,24 @@ def surface(x: np.ndarray, y: np.ndarray | None, loss: np.ndarray) -> Surface:
 
 def grid(nx: int, ny: int, reach: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
     return np.linspace(-reach, reach, nx), np.linspace(-reach, reach, ny)
+
+
+def test_numbers_that_rest_on_estimated_cells_say_so():
+    x, y = grid(5, 5)
+    whole = surface(x, y, 1 + x**2 + y[:, None] ** 2)
+    assert (whole.flatness().estimated_cells, whole.flatness().note) == (0, "")
+    state = whole.state.copy()
+    state[1::2] = ESTIMATED
+    fast = dataclasses.replace(whole, state=state, quantities={ESTIMATION_ERROR: np.where(state == ESTIMATED, 0.02, 0.0)})
+    found = fast.flatness()
+    assert found.estimated_cells == 10
+    assert found.note == (
+        "10 of 25 cells are estimated, not measured; their losses may be off by 0.02 (root mean square). "
+        "These numbers rest on them too."
+    )
+    assert found.model_dump() | {"estimated_cells": 0, "note": ""} == whole.flatness().model_dump()
+    unknown = dataclasses.replace(fast, quantities={}).flatness()
+    assert unknown.note == "10 of 25 cells are estimated, not measured. These numbers rest on them too."
 
 
 # -- the basin -------------------------------------------------------------------------------------------------------

@@ -253,7 +253,7 @@
         row("ε-sharpness", f.sharpness, `Highest rise of the loss where |α| and |β| are at most ${place(f.epsilon)}, over 1 + the centre's loss (Keskar et al. 2017), in this plane only.`, " %"),
       ].filter(Boolean);
       const meaning = rows.map(([name, , text]) => html("P", { className: "dim" }, html("B", {}, `${name}. `), text));
-      return html("Div", {}, facts(rows), html("Details", { className: "panel-note" },
+      return html("Div", {}, facts(rows), f.note ? html("P", { className: "dim" }, f.note) : null, html("Details", { className: "panel-note" },
         html("Summary", {}, "What these numbers are"), meaning, html("P", { className: "dim" }, "All of them are of this plane alone. “≥”: at least.")));
     },
     cell(point) {
