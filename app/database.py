@@ -26,6 +26,7 @@ from sqlalchemy import (
     TypeDecorator,
     create_engine,
     event,
+    false,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
@@ -70,9 +71,16 @@ class UploadColumns(Table):
 
 
 class CheckpointRow(UploadColumns):
-    """One uploaded file of parameters, known by the SHA-256 of its bytes."""
+    """One uploaded file of parameters, known by the SHA-256 of its bytes.
+
+    Attributes:
+        alone: Whether somebody brought it by itself, so that it stays when an archive that holds it too is deleted. False of
+            one that was brought before this was noted; it stays if it is older than the archive.
+    """
 
     __tablename__ = "checkpoints"
+
+    alone: Mapped[bool] = mapped_column(default=False, server_default=false())
 
 
 class DatasetRow(UploadColumns):

@@ -62,7 +62,7 @@ class Checkpoints(Runs):
     def delete_checkpoint(self, checkpoint_id: str) -> None:
         """Removes a checkpoint; surfaces that were computed from it stay.
 
-        With a training run that came as an archive go those of its checkpoints that came with it and are in no other.
+        With a training run that came as an archive go those of its checkpoints that came with it only and are in no other.
 
         Raises:
             NotFound: There is none of this id.

@@ -65,14 +65,14 @@ class Runs(Uploads):
                 self.blobs.delete(quarantine_key(kind, member.sha256))
 
     def _with_run(self, session: Session, row: CheckpointRow) -> list[str]:
-        """What is deleted with a row: itself, and of an archive the members that came with it and are in no other."""
+        """What is deleted with a row: itself, and of an archive the members that came with it only and are in no other."""
         found = run_of(row)
         if found is None:
             return [row.id]
         archives = session.scalars(select(CheckpointRow).where(CheckpointRow.id != row.id, _is_archive())).all()
         elsewhere = {sha for other in archives for sha in ids_of(run_of(other))}
         members = session.scalars(select(CheckpointRow).where(CheckpointRow.id.in_(ids_of(found)))).all()
-        return [row.id, *(one.id for one in members if one.created >= row.created and one.id not in elsewhere)]
+        return [row.id, *(one.id for one in members if not (one.alone or one.created < row.created or one.id in elsewhere))]
 
     def _members(self, session: Session, row: CheckpointRow) -> dict[str, CheckpointRow]:
         """The rows of an archive's members that are still here, by id."""

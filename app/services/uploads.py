@@ -61,11 +61,13 @@ class Uploads(Parts):
             row = session.get(ROWS[kind], sha)
         if row is not None and row.state == "ready" and self.blobs.exists(canonical_key(kind, sha)):
             path.unlink()
+            self._came_again(kind, sha)
             return
         self.blobs.delete(report_key(kind, sha))
         self.blobs.move_in(quarantine_key(kind, sha), path)
         name = shown_name(filename)
-        fresh = {"filename": name, "size_bytes": size, "state": "inspecting", "problem": None, "report": None}
+        fresh: dict[str, Any] = {"filename": name, "size_bytes": size, "state": "inspecting", "problem": None, "report": None}
+        fresh |= {"alone": True} if kind == "checkpoint" else {}
         with suppress(IntegrityError), self.database.writing() as session:  # somebody brings the same bytes at this moment
             row = session.get(ROWS[kind], sha)
             if row is None:
@@ -75,6 +77,14 @@ class Uploads(Parts):
                     setattr(row, field, value)
         with self._redis_may_be_away():
             self.queue.enqueue_intake(kind, sha, name)
+
+    def _came_again(self, kind: Kind, sha: str) -> None:
+        """Notes that what is ready was brought by itself as well; only checkpoints come in archives too."""
+        if kind == "checkpoint":
+            with self.database.writing() as session:
+                row = session.get(CheckpointRow, sha)
+                if row is not None:
+                    row.alone = True
 
     def settle(self, kind: Kind, sha: str, problem: str | None = None) -> bool:
         """Takes over what an inspection found; says whether there was something to take over.

@@ -127,6 +127,30 @@ def test_what_two_runs_share_stays_with_the_other(site, tmp_path):
     assert [found.filename for found in site.services.checkpoint(other).members] == ["both.pt"]
 
 
+@pytest.mark.parametrize("ready", [True, False])
+def test_a_checkpoint_that_is_brought_alone_after_its_run_survives_it(services, tmp_path, mlp_bytes, ready):
+    contents = {"epoch_1.safetensors": mlp_bytes(41), "epoch_2.safetensors": mlp_bytes(42)}
+    (tmp_path / "run.zip").write_bytes(zipped(contents))
+    run = services.add_checkpoint(tmp_path / "run.zip", "run.zip").id
+
+    def inspect(sha: str) -> None:
+        report = inspect_upload("checkpoint", sha, "file", services.blobs, tmp_path)
+        services.blobs.put(report_key("checkpoint", sha), json.dumps(report).encode())
+        assert services.settle("checkpoint", sha)
+
+    inspect(run)
+    first, second = map(sha256, contents.values())
+    for member in (first, second)[: 2 if ready else 0]:
+        inspect(member)
+    (tmp_path / "alone").write_bytes(contents["epoch_1.safetensors"])
+    services.add_checkpoint(tmp_path / "alone", "alone.safetensors")
+    services.delete_checkpoint(run)
+    assert [info.id for info in services.checkpoints()] == [first]
+    if not ready:
+        inspect(first)
+    assert services.checkpoint(first).state == "ready"
+
+
 def test_a_run_that_was_deleted_while_it_was_taken_apart_leaves_nothing(site, tmp_path):
     path = tmp_path / "gone.zip"
     path.write_text("gone")

@@ -81,7 +81,7 @@ async def doubt(services: Services, clicks: list[int | None]) -> tuple[dict[str,
     if not any(clicks) or not isinstance(ctx.triggered_id, dict):
         raise PreventUpdate
     checkpoint = await asyncio.to_thread(services.checkpoint, ctx.triggered_id["checkpoint"])
-    with_it = " and its checkpoints, unless they are in another run too," if checkpoint.members else ""
+    with_it = " and its checkpoints, but for those that came alone or are in another run too," if checkpoint.members else ""
     text = f"“{checkpoint.filename}”{with_it} is removed from this server. "
     text += "Surfaces already computed from it stay, and so do their links."
     return {"id": checkpoint.id, "asked": sum(filter(None, clicks))}, text
