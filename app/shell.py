@@ -38,6 +38,7 @@ SCRIPTS = (
     "javascript/curves.js",
     "javascript/way.js",
     "javascript/events.js",
+    "javascript/sharpness.js",
     "javascript/picture.js",
     "javascript/stream.js",
     "javascript/upload.js",

@@ -86,8 +86,9 @@ PARTS = (
         "h",
         "In the browser",
         "Chromium without a window, drawing with the processor (SwiftShader) and not with a graphics card. The last row is a "
-        "surface that is computed while the page shows it: from a worker's last word on a stage to its event, to the browser, "
-        "to the frame that shows it.",
+        "surface that is computed while the page shows it, by a worker that leaves the browser one core, as if it were on "
+        "another machine: from a worker's last word on a stage to its event, to the browser, to the frame that shows it (as a "
+        "draft, which is drawn finely once nothing has come for a second).",
         "browser",
     ),
 )

@@ -42,6 +42,7 @@ def address(
         "state": surface.state,
         "problem": surface.problem,
         "sent": surface.origin == "imported",
+        "curve": figures.is_curve(surface.request),
         "progress": surface.progress.model_dump(mode="json"),
         "view": view.model_dump(mode="json") if view else None,
         "titles": axis_titles(surface.request),

@@ -6,9 +6,17 @@
 (() => {
   "use strict";
 
-  const RETRY_MS = [1000, 2000, 4000, 8000, 15000], LOOK_AGAIN_MS = 30000;
+  const RETRY_MS = [1000, 2000, 4000, 8000, 15000], LOOK_AGAIN_MS = 30000, FRAME_WITHIN_MS = 500;
   const { about, available, decode, facts } = window.lossAtlas.values;
   const tell = (id, data, property = "data") => window.dash_clientside.set_props(id, { [property]: data });
+
+  /** Acts when the next frame is on its way to the screen, which Dash would hold up; where no frame comes, a moment later. */
+  function afterFrame(act) {
+    let late = null;
+    const once = () => { if (late) { clearTimeout(late); late = null; act(); } };
+    late = setTimeout(once, FRAME_WITHIN_MS);
+    requestAnimationFrame(() => setTimeout(once, 0));
+  }
 
   /** The component with this id in a page's content; null if there is none. */
   function part(node, id) {
@@ -20,11 +28,14 @@
   /** address: {events, state, progress, sent, told, ids: {live}} of a surface. */
   function follow(address, heard) {
     const me = { address, surface: null, stages: [], live: { state: address.state, progress: address.progress, sent: address.sent }, ended: false, open, close, again, leave };
-    let source = null, failures = 0, reopen = null, left = false, early = address.sent && !address.progress.stage;
+    let source = null, failures = 0, reopen = null, telling = false, left = false, early = address.sent && !address.progress.stage;
 
+    /** The page's store is told of it a moment later: of events that came together once, and after the picture. */
     function report(change) {
       me.live = { ...me.live, ...change };
-      tell(address.ids.live, me.live);
+      if (telling) return;
+      telling = true;
+      afterFrame(() => { telling = false; if (!left) tell(address.ids.live, me.live); });
     }
 
     function open() {
@@ -36,9 +47,9 @@
       on("surface", (event) => {
         me.surface = decode(event);
         me.stages.push(event.stage);
+        heard();
         const colours = available(me.surface, address.told).map((name) => about(name, address.told));
         report({ progress: event.progress, state: event.state, facts: facts(me.surface), colours, flatness: event.flatness, examples: event.examples, stage: event.stage, stages: event.stages });
-        heard();
         if (early) learn();
       });
       on("progress", (event) => report({ progress: event.progress, state: event.state }));
@@ -106,5 +117,5 @@
     return me;
   }
 
-  window.lossAtlas = { ...window.lossAtlas, events: { follow } };
+  window.lossAtlas = { ...window.lossAtlas, events: { afterFrame, follow } };
 })();

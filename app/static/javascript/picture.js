@@ -1,12 +1,16 @@
 /* One picture: what Plotly draws of a surface, or of two curves, in an element of the page, and the hand on it.
  *
  * The camera belongs to the hand: each paint passes on the camera that the scene has at this moment.
+ *
+ *   an event ──▶ paintSoon ── at once after a quiet time, else when PAINT_EVERY_MS are over ──▶ paint, of what is newest then
+ *   nothing yet ──▶ prepare: the scene is built out of sight while workers still compute
+ *   a draft was painted (see sharpness.js), and REST_MS nothing ──▶ paint finely
  */
 (() => {
   "use strict";
 
-  const PAINT_EVERY_MS = 250;
-  const { CONFIG, figure, curves } = window.lossAtlas.scene;
+  const PAINT_EVERY_MS = 250, REST_MS = { running: 1000, over: 300 };
+  const { CONFIG, blank, figure, curves } = window.lossAtlas.scene, { draw, isSlow, sceneOf } = window.lossAtlas.sharpness;
   const dark = () => document.documentElement.getAttribute("data-mantine-color-scheme") === "dark";
   const narrow = () => window.innerWidth < 768;
 
@@ -47,41 +51,70 @@
    */
   function picture(selector, followed, page, camera) {
     const me = { followed, plot: null, paint, paintSoon, look, turn, move, reset, save, leave, element: () => document.querySelector(selector) };
-    let seen = camera, timer = null, painted = null, heard = null, frame = null, goal = null, led = false, drawing = null;
+    let seen = camera, timer = null, rest = null, painted = null, heard = null, frame = null, goal = null, led = false, drawing = null;
 
     /** The camera as it is now, also in the middle of a drag. */
     function look() {
-      const scene = painted && me.element()?._fullLayout?.scene?._scene;
-      seen = (scene?.glplot ? scene.getCamera() : seen) || seen;
+      const scene = painted && sceneOf(me.element());
+      seen = (scene ? scene.getCamera() : seen) || seen;
       return seen;
     }
 
-    function drawn() {
+    function drawn(blanks) {
       const { view, scales, pin, range, painted: colours } = page.look();
       const { titles, told } = followed[0].address;
       const setting = { dark: dark(), narrow: narrow(), scales, titles, told, camera: look(), pin, range, painted: colours };
-      if (followed.length === 1) return figure(followed[0].surface, view, setting);
+      if (followed.length === 1) return figure(blanks || followed[0].surface, view, setting);
       const lines = followed.map(({ surface, address }, index) => ({ surface, name: address.name, index }));
       return curves(lines.filter(({ surface }) => surface), view, setting);
     }
 
     const ready = () => page.look().view && followed.some(({ surface }) => surface);
 
-    function paint() {
+    /** Whether nothing has come yet, and a surface in 3-D will. */
+    function isAwaited() {
+      const { view } = page.look(), { address, live, surface } = followed[0];
+      const computed = ["queued", "running"].includes(live.state) && !live.progress?.stage;
+      return followed.length === 1 && view?.projection === "surface" && !address.curve && computed && !surface;
+    }
+
+    function paint(finely) {
       clearTimeout(timer);
-      timer = null;
-      if (!ready()) return;
+      clearTimeout(rest);
+      timer = rest = null;
+      const awaited = isAwaited();
+      if (!awaited && !ready()) return;
       const gd = me.element();
       if (!gd || !window.Plotly) {
         load().catch(() => null);
         timer = setTimeout(paint, 60);
         return;
       }
-      const { data, layout } = drawn();
+      if (awaited) { prepare(gd); return; }
+      const { data, layout } = drawn(), scene = sceneOf(gd), draft = Boolean(scene) && finely !== true && isSlow(scene);
+      if (scene) draw(scene, draft);
+      if (draft) restSoon();
       painted = performance.now();
       me.plot = gd;
       drawing = window.Plotly.react(gd, data, layout, CONFIG).then(() => gd.parentElement?.classList.add("painted"));
       listen(gd);
+    }
+
+    /** Builds the scene out of sight while nothing has come: shaders and letters take longer than the first surface. */
+    function prepare(gd) {
+      document.fonts.ready.then(() => {  // letters are cut out once, from the font that is there then
+        if (!isAwaited() || gd !== me.element() || me.plot === gd) return;
+        const { data, layout } = drawn(blank());
+        me.plot = gd;
+        drawing = window.Plotly.react(gd, data, layout, CONFIG);
+      });
+    }
+
+    /** What was drawn as a draft is drawn finely when nothing has come for a while, and no hand holds it. */
+    function restSoon() {
+      clearTimeout(rest);
+      const wait = followed.every(({ ended }) => ended) ? REST_MS.over : REST_MS.running;
+      rest = setTimeout(() => (press.down ? restSoon() : paint(true)), wait);
     }
 
     function paintSoon() {
@@ -158,6 +191,7 @@
 
     function leave() {
       clearTimeout(timer);
+      clearTimeout(rest);
       if (frame) cancelAnimationFrame(frame);
       if (me.plot) drawing.catch(() => null).then(() => window.Plotly.purge(me.plot));  // Plotly cannot bear it in the middle of drawing
     }

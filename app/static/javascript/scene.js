@@ -30,6 +30,15 @@
   /** The range of heights that several surfaces have together; null while none has a finite one. */
   const common = (surfaces, view) => span(surfaces.flatMap((surface) => heights(surface.loss, view.log)), view);
 
+  /** A level surface without meaning, with which a scene is built before there is one to show. */
+  function blank() {
+    const axis = [-1, 0, 1], rows = (value) => axis.map(() => axis.map(() => value));
+    return {
+      x: axis, y: axis, rows: 3, columns: 3, range: { x: [-1, 1], y: [-1, 1] }, not_finite: 0, quantities: {},
+      loss: rows(1), stderr: rows(0), accuracy: rows(NaN), counts: rows(0),
+    };
+  }
+
   const inks = (dark) => (dark
     ? { text: "#c7d0e0", faint: "#8592a8", grid: "#2a3446", zero: "#44516a", hover: "#1a2231", mark: "#ffffff", edge: "#0b0f17" }
     : { text: "#2b3547", faint: "#5d6a80", grid: "#dde3ec", zero: "#b4bfcf", hover: "#ffffff", mark: "#0f172a", edge: "#ffffff" });
@@ -182,5 +191,5 @@
     };
   }
 
-  window.lossAtlas = { ...window.lossAtlas, scene: { CONFIG, home, figure, common, commonColours, basis, inks, named, flat, label } };
+  window.lossAtlas = { ...window.lossAtlas, scene: { CONFIG, home, blank, figure, common, commonColours, basis, inks, named, flat, label } };
 })();

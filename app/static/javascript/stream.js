@@ -11,9 +11,9 @@
   "use strict";
 
   const { home, common, commonColours } = window.lossAtlas.scene, { cell, facts } = window.lossAtlas.values;
-  const { load, narrow, picture } = window.lossAtlas.picture;
+  const { load, narrow, picture } = window.lossAtlas.picture, { afterFrame } = window.lossAtlas.events;
   const tell = (id, data) => window.dash_clientside.set_props(id, { data });
-  let page = null;
+  let page = null, words = false;
 
   /* -- what is remembered of a view, in this tab -- */
 
@@ -49,11 +49,18 @@
     showPoint();
   }
 
+  /** Something new came: the pictures first, and then what is said in words, which takes Dash longer. */
   function heard(mine) {
     if (page !== mine) return;
-    tell(page.address.ids.colours, shared(page.followed.map((f) => f.live.colours || [])));
     page.pictures.forEach((p) => p.paintSoon());
-    showPoint();
+    if (words) return;
+    words = true;
+    afterFrame(() => {
+      words = false;
+      if (!page) return;
+      tell(page.address.ids.colours, shared(page.followed.map((f) => f.live.colours || [])));
+      showPoint();
+    });
   }
 
   function turned(from, camera) {
