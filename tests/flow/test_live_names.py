@@ -43,3 +43,21 @@ def test_its_question_and_the_names_of_its_classes_come_with_the_first_state(per
         until(page, CALLED)
         page.locator("#surface-colour-by").click()
         expect(page.get_by_role("option", name="Accuracy, Sneaker")).to_be_visible()
+
+
+def test_a_curve_that_is_opened_before_its_first_state_gets_the_controls_of_a_curve(person, atlas):
+    api = f"{atlas}/api/v1/surfaces"
+    live = person.request.post(f"{api}/live", data={"name": "early curve"}).json()
+    person.goto(f"/surface/{live['id']}")
+    toolbar = person.get_by_role("toolbar")
+    expect(toolbar).to_contain_text("Contour lines")
+    expect(toolbar.get_by_role("button", name="Reset camera")).to_be_visible()
+    sent = person.request.put(
+        f"{api}/{live['id']}/live?stage=1&stages=2", data=npz.dump(bowl(7, None)), headers={"x-live-secret": live["secret"]}
+    )
+    assert sent.ok, sent.text()
+    painted(person)
+    for only_of_surfaces in ("Contour lines", "Colour by", "Contours"):
+        expect(toolbar.get_by_text(only_of_surfaces, exact=True)).to_be_hidden()
+    expect(toolbar.get_by_role("button", name="Reset view")).to_be_visible()
+    expect(toolbar.get_by_text("Log", exact=True)).to_be_visible()

@@ -100,13 +100,12 @@ def stage(title: str, *notes: str) -> Component:
 
 
 def toolbar(curve: bool, *more: Component) -> Component:
-    """The controls of the view; those that mean nothing for a curve are left out of sight.
+    """The controls of the view; those that mean nothing for a curve are out of sight, also once the values say that it is one.
 
     Args:
-        curve: Whether nothing but curves is shown.
+        curve: Whether nothing but curves is shown, as far as that is known.
         more: Further controls.
     """
-    flat: dict[str, Any] = {"style": {"display": "none"}} if curve else {}
     projection = dmc.SegmentedControl(
         id=ids.SURFACE_PROJECTION,
         data=[{"value": "surface", "label": "3-D"}, {"value": "contour", "label": "Contours"}],
@@ -117,19 +116,20 @@ def toolbar(curve: bool, *more: Component) -> Component:
     log = dmc.Switch(id=ids.SURFACE_LOG, label="Log", size="xs", checked=False, **aria(label="Logarithm of the loss"))
     contours = dmc.Switch(id=ids.SURFACE_CONTOURS, label="Contour lines", size="xs", checked=False)
     look: dict[str, Any] = {"variant": "subtle", "color": "gray", "size": "compact-sm", "leftSection": icon("rotate-ccw")}
-    home = dmc.Button("Reset view" if curve else "Reset camera", id=ids.SURFACE_HOME, **look)
+    named = [html.Span("Reset camera", className="only-area"), html.Span("Reset view", className="only-curve")]
+    home = dmc.Button(named, id=ids.SURFACE_HOME, **look)
     return html.Div(
         [
-            html.Div(projection, **flat),
-            html.Label([html.Span("Colour by"), quantity_choice()], className="tool", **flat),
-            html.Div(colour_choice(), **flat),
+            html.Div(projection, className="only-area"),
+            html.Label([html.Span("Colour by"), quantity_choice()], className="tool only-area"),
+            html.Div(colour_choice(), className="only-area"),
             log,
             html.Label([html.Span("Max loss"), clip_choice()], className="tool"),
-            html.Div(contours, className="only-solid", **flat),
+            html.Div(contours, className="only-solid only-area"),
             *more,
             html.Div(home, className="tool-end"),
         ],
-        className="toolbar",
+        className="toolbar toolbar-curve" if curve else "toolbar",
         role="toolbar",
         **aria(label="How the surface is looked at"),
     )

@@ -52,6 +52,9 @@
   /** Something new came: the pictures first, and then what is said in words, which takes Dash longer. */
   function heard(mine) {
     if (page !== mine) return;
+    if (page.followed.every(({ surface }) => surface)) {  // a live one was not known to be a curve before
+      document.querySelector(".toolbar")?.classList.toggle("toolbar-curve", page.followed.every(({ surface }) => !surface.y));
+    }
     page.pictures.forEach((p) => p.paintSoon());
     if (words) return;
     words = true;
