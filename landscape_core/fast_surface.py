@@ -121,7 +121,7 @@ def _about(surface: Surface, ladder: Ladder, trials: Sequence[Trial], estimate: 
     return {
         "form": str(estimate.form),
         "tolerance": ladder.tolerance,
-        "met": estimate.excess(ladder.tolerance) <= 1,
+        "met": estimate.meets(ladder.tolerance),
         "estimated_rmse": _told(estimate),
         "cost_share": round(ladder.share(estimate.depths), 6),
         "seen": levels,

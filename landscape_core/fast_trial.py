@@ -64,6 +64,17 @@ class Estimate:
         found = [self.linear / tolerance, self.log / tolerance / LOG_FACTOR]
         return max((value for value in found if not np.isnan(value)), default=0.0)
 
+    def meets(self, tolerance: float) -> bool:
+        """Whether the error is known to be as small as is asked for; of losses without a range, whether there is none.
+
+        Args:
+            tolerance: Root mean square error as a share of the range.
+        """
+        error = self.error[np.isfinite(self.error)]
+        if not error.size or np.isnan(self.linear):
+            return bool(error.size and not error.any())
+        return self.excess(tolerance) <= 1
+
 
 class Trial:
     """A form tried.

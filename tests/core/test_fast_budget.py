@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from landscape_core.estimate import surface_from_tally
 from landscape_core.fast_budget import best, next_depths, tried
 from landscape_core.fast_surface import fast_surface
+from landscape_core.fast_trial import Estimate
 from landscape_core.ladder import Depths, Ladder
 from landscape_core.requests import SurfaceRequest
 from landscape_core.results import ESTIMATED, MEASURED, NOT_COMPUTED, NOT_FINITE, Surface, Tally
+from landscape_core.telescoping import KERNELS, Form
 
 Losses = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Gives (ny, nx, N) losses of x (nx,) and y (ny, 1)."""
@@ -199,6 +201,15 @@ def test_where_nothing_is_finite_nothing_is_estimated(nx, ny, first_bad):
     assert fast.not_finite
     assert np.isnan(fast.quantities["estimation_error"]).all()
     assert fast.provenance["fast"]["estimated_rmse"]["share_of_range"] is None
+    assert not fast.provenance["fast"]["met"], "nothing is known, so nothing is within the tolerance"
+
+
+@pytest.mark.parametrize(("error", "met"), [(0.0, True), (1e-9, False)])
+def test_losses_without_a_range_meet_a_share_of_it_by_no_error_alone(error, met):
+    loss, nowhere = np.full((3, 3), 0.3), np.zeros((3, 3), bool)
+    none = float("nan")
+    found = Estimate((1, 0), Form("additive", KERNELS[0]), loss, np.full((3, 3), error), nowhere, none, none)
+    assert found.meets(0.005) is met
 
 
 def test_losses_of_every_size_keep_their_logarithms():
