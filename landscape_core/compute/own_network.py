@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from landscape_core.compute.own_batches import OwnBatch, OwnBatches, outputs_for
-from landscape_core.compute.precision import check_precision, computing_in, in_float32
+from landscape_core.compute.precision import check_precision, check_rounded, computing_in, in_float32
 from landscape_core.requests import Precision
 
 
@@ -26,7 +26,7 @@ class OwnNetwork:
         precision: How its forward pass is rounded.
 
     Raises:
-        InvalidRequest: Its device does not have the precision.
+        InvalidRequest: Its device does not have the precision, or it computes in float64, which is not rounded.
     """
 
     module: nn.Module
@@ -37,6 +37,7 @@ class OwnNetwork:
 
     def __post_init__(self) -> None:
         check_precision(self.precision, self.device)
+        check_rounded(self.precision, self.module)
 
     @property
     def device(self) -> torch.device:

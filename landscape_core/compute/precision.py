@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from landscape_core.compute.devices import round_factors
@@ -55,6 +55,25 @@ def check_precision(precision: Precision | str, device: torch.device) -> None:
     else:
         problem = f"precision should be float32, tf32 or bfloat16, but {precision!r} came"
     raise InvalidRequest(f"{problem}; choose precision float32.", field="precision")
+
+
+def check_rounded(precision: Precision, module: nn.Module) -> None:
+    """Passes when a precision rounds all of a network: what computes in float64 is left as it is.
+
+    Args:
+        precision: From `check_precision`.
+        module: A network of the user's own.
+
+    Raises:
+        InvalidRequest: A parameter is float64.
+    """
+    wide = next((name for name, parameter in module.named_parameters() if parameter.dtype == torch.float64), None)
+    if precision != "float32" and wide is not None:
+        raise InvalidRequest(
+            f"Precision {precision} rounds what is float32, but {wide} is float64; give model.float() with float32 inputs, or "
+            "leave out precision.",
+            field="precision",
+        )
 
 
 def check_eigenvalues(precision: Precision, curvature: int | None) -> None:

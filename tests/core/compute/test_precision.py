@@ -107,3 +107,13 @@ def test_a_network_of_ones_own_is_rounded_and_given_back():
         landscape(model, loss, batches, grid="-1:1:3", precision="bfloat16", curvature=8)
     with pytest.raises(InvalidRequest, match="should be float32, tf32 or bfloat16, but 'half' came"):
         check_precision("half", torch.device("cpu"))
+
+
+@pytest.mark.parametrize("part", ["all", "one layer"])
+def test_a_model_in_float64_is_refused_because_nothing_of_it_would_be_rounded(part):
+    model = nn.Sequential(nn.Linear(6, 32), nn.Tanh(), nn.Linear(32, 3))
+    (model if part == "all" else model[2]).double()
+    batches = [(torch.randn(40, 6, dtype=next(model.parameters()).dtype), torch.randint(0, 3, (40,)))]
+    name = "0.weight" if part == "all" else "2.weight"
+    with pytest.raises(InvalidRequest, match=rf"bfloat16 rounds what is float32, but {name} is float64; give model\.float\(\)"):
+        landscape(model, nn.CrossEntropyLoss(reduction="none"), batches, grid="-1:1:3", precision="bfloat16")
