@@ -81,20 +81,20 @@ def surface_from_tally(request: SurfaceRequest, tally: Tally, provenance: dict[s
         ([-1.0, 1.0], [[2.0, nan]], True)
     """
     x, y = request.grid.x.coordinates, None if request.grid.y is None else request.grid.y.coordinates
-    surface = surface_over(x, y, tally)
-    if decisions > 1:
-        surface = replace(surface, accuracy=surface.accuracy / decisions)
-        provenance = provenance | {TOKENS: decisions}
-    return replace(surface, request=request, provenance=provenance)
+    surface = surface_over(x, y, tally, decisions)
+    return replace(surface, request=request, provenance=provenance | surface.provenance)
 
 
-def surface_over(x: Float64[np.ndarray, " nx"], y: Float64[np.ndarray, " ny"] | None, tally: Tally) -> Surface:
-    """The surface of a tally over these coordinates, without a request and provenance yet.
+def surface_over(
+    x: Float64[np.ndarray, " nx"], y: Float64[np.ndarray, " ny"] | None, tally: Tally, decisions: int = 1
+) -> Surface:
+    """The surface of a tally over these coordinates, without a request; its provenance only says of decisions that are several.
 
     Args:
         x: Coordinates along the first direction.
         y: Along the second; None for a curve.
         tally: Arrays of shape (ny, nx); cells with no examples become holes. Where Σ loss² is NaN, so is the standard error.
+        decisions: As for `surface_from_tally`.
 
     Returns:
         Its mean is Σ loss / n, its standard error s/√n with s² = (Σ loss² − n mean²) / (n − 1); accuracies in percent.
@@ -112,7 +112,7 @@ def surface_over(x: Float64[np.ndarray, " nx"], y: Float64[np.ndarray, " ny"] | 
         mean = tally.loss_sum / n
         variance = np.maximum(tally.loss_sq - n * mean**2, 0.0) / (n - 1)
         stderr = np.sqrt(variance / n)
-        accuracy = 100.0 * tally.correct / n
+        accuracy = 100.0 * tally.correct / n / decisions
     seen, finite = n > 0, np.isfinite(mean)
     state = np.where(seen, np.where(finite, MEASURED, NOT_FINITE), NOT_COMPUTED).astype(np.uint8)
     measured = state == MEASURED
@@ -124,6 +124,7 @@ def surface_over(x: Float64[np.ndarray, " nx"], y: Float64[np.ndarray, " ny"] | 
         accuracy=np.where(seen, accuracy, np.nan),
         examples=n,
         stderr=np.where(measured & (n > 1), stderr, np.nan),
+        provenance={TOKENS: decisions} if decisions > 1 else {},
         quantities=_quantities(tally),
     )
 

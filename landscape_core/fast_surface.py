@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float64
 
-from landscape_core.estimate import surface_from_tally
+from landscape_core.estimate import surface_over
 from landscape_core.fast_budget import best, tried
 from landscape_core.fast_trial import Estimate, Trial
 from landscape_core.interpolation import Kernel
@@ -30,13 +31,7 @@ def fast_surface(
     provenance: dict[str, Any],
     decisions: int = 1,
 ) -> Surface:
-    """The surface of what has been seen.
-
-    Where all examples were seen a cell is measured, with the values of the exact surface. Elsewhere loss, accuracy and what
-    else was counted are estimated; `examples` is how many were seen there, `stderr` the root of s²/N + e², with s² the
-    variance of the losses seen at the cell, N all examples and e the estimation error, which the quantity `estimation_error`
-    has alone (0 where measured). A cell that saw a loss that is not finite is not finite; one beside which that happened on a
-    coarser grid is a hole.
+    """The surface of what has been seen, as `fast_surface_over` makes it, with its request.
 
     Args:
         request: The question.
@@ -46,11 +41,40 @@ def fast_surface(
         provenance: How it was made.
         decisions: How many of each example a tally's `correct` counts (`DatasetFacts.decisions`).
     """
+    x, y = request.grid.x.coordinates, None if request.grid.y is None else request.grid.y.coordinates
+    surface = fast_surface_over(x, y, ladder, depths, tallies, decisions)
+    return replace(surface, request=request, provenance=provenance | surface.provenance)
+
+
+def fast_surface_over(
+    x: Float64[np.ndarray, " nx"],
+    y: Float64[np.ndarray, " ny"] | None,
+    ladder: Ladder,
+    depths: Depths,
+    tallies: Sequence[Tally],
+    decisions: int = 1,
+) -> Surface:
+    """The surface of what has been seen over these coordinates, without a request; its provenance says how it was estimated.
+
+    Where all examples were seen a cell is measured, with the values of the exact surface. Elsewhere loss, accuracy and what
+    else was counted are estimated; `examples` is how many were seen there, `stderr` the root of s²/N + e², with s² the
+    variance of the losses seen at the cell, N all examples and e the estimation error, which the quantity `estimation_error`
+    has alone (0 where measured). A cell that saw a loss that is not finite is not finite; one beside which that happened on a
+    coarser grid is a hole.
+
+    Args:
+        x: Coordinates along the first direction.
+        y: Along the second; None for a curve.
+        ladder: Of a grid of this shape.
+        depths: What has been seen.
+        tallies: Of each chunk over the whole grid; only what is within `depths` is read. Where Σ loss² is NaN, so is `stderr`.
+        decisions: How many of each example a tally's `correct` counts (`DatasetFacts.decisions`).
+    """
     seen = [tally.within(ladder.inside(level)) for tally, level in zip(tallies, depths, strict=True)]
     total = seen[0]
     for tally in seen[1:]:
         total = total + tally
-    surface = surface_from_tally(request, total, provenance, decisions)
+    surface = surface_over(x, y, total, decisions)
     trials = tried(ladder, depths, seen)
     estimate = best(ladder, trials)
     counting = _counting(ladder, depths, seen)

@@ -88,8 +88,9 @@ def landscape(
             [-1, 1].
         batch_norm: `fixed`, or `reestimated`: at every cell batch norm gets the statistics of the moved network over the first
             512 examples, in one batch (`compute.batch_norm`); the inputs of the batches must then be of one shape.
-        precision: `float32`, `tf32` (CUDA) or `bfloat16`, how the forward pass of a model that is not in float64 is rounded
-            (`compute.precision`). Centre and corners are then held against float32, over all examples: `provenance["precision_check"]`.
+        precision: `float32`, `tf32` (CUDA) or `bfloat16`, how the forward pass is rounded (`compute.precision`), of a model
+            that is not in float64. Centre and corners are then held against float32, over all examples:
+            `provenance["precision_check"]`.
         metrics: What is counted beside loss and accuracy at every cell, in percent: `top5`, and `class_accuracy` of each class
             (`quantities["class_accuracy_0"]` …). Outputs are then (n, classes) and targets (n,).
         curvature: Over how many examples, from the first, the Hessian is of which every cell gets the largest and the smallest
