@@ -63,6 +63,7 @@ __all__ = [
     "Standardisation",
     "SurfaceRequest",
     "TowardsDirection",
+    "check_budget",
 ]
 
 TOLERANCE = 0.005
@@ -200,10 +201,7 @@ class SurfaceRequest(Message):
 
     @model_validator(mode="after")
     def _budget_of_losses(self) -> SurfaceRequest:
-        if self.budget == "exact" and self.tolerance != TOLERANCE:
-            raise ValueError("an exact surface has no tolerance; choose budget fast, or leave out tolerance")
-        if self.budget == "fast" and self.curvature is not None:
-            raise ValueError("the fast budget estimates losses, not eigenvalues; choose budget exact, or leave out curvature")
+        check_budget(self.budget, self.tolerance, eigenvalues=self.curvature is not None)
         return self
 
     @property
@@ -224,6 +222,23 @@ class SurfaceRequest(Message):
     def digest(self) -> str:
         """SHA-256 of the canonical JSON, in hexadecimal: the surface's id."""
         return hashlib.sha256(self.canonical_json().encode()).hexdigest()
+
+
+def check_budget(budget: Budget, tolerance: float, *, eigenvalues: bool) -> None:
+    """Passes when a budget goes with what else is asked for.
+
+    Args:
+        budget: Of the surface.
+        tolerance: Within bounds.
+        eigenvalues: Whether eigenvalues are asked for at every cell.
+
+    Raises:
+        ValueError: It does not.
+    """
+    if budget == "exact" and tolerance != TOLERANCE:
+        raise ValueError("an exact surface has no tolerance; choose budget fast, or leave out tolerance")
+    if budget == "fast" and eigenvalues:
+        raise ValueError("the fast budget estimates losses, not eigenvalues; choose budget exact, or leave out curvature")
 
 
 def _scalar(text: str) -> Any:

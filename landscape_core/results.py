@@ -83,6 +83,11 @@ class Tally:
         examples, loss_sum, loss_sq, correct = (getattr(self, name).reshape(shape) for name in PARTS)
         return Tally(examples, loss_sum, loss_sq, correct, counts)
 
+    def at(self, part: Any) -> Tally:
+        """The cells that an index of their arrays, as from `numpy.ix_`, takes."""
+        examples, loss_sum, loss_sq, correct = (getattr(self, name)[part] for name in PARTS)
+        return Tally(examples, loss_sum, loss_sq, correct, {name: array[part] for name, array in self.counts.items()})
+
     def within(self, inside: Bool[np.ndarray, "*cells"]) -> Tally:
         """The same at these cells, and nothing seen at the others."""
         counts = {n: a * inside.reshape(inside.shape + (1,) * (a.ndim - inside.ndim)) for n, a in self.counts.items()}

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate, islice, pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from landscape_core.compute.datasets.preparation import RESIDENT_BYTES
+from landscape_core.compute.own_chunks import in_chunks
 from landscape_core.errors import InvalidRequest
 
 
@@ -50,16 +53,68 @@ class OwnBatches:
             )
         self._device, self._source = device, batches
         self._kept: list[OwnBatch] | None = None
+        self._sizes: list[int] | None = None
         once = iter(batches)
         self._kept, self.where = self._read(once, again=once is not batches)
         if self._kept is not None and not any(batch.examples for batch in self._kept):
             raise InvalidRequest("The batches hold no examples; an iterator may have been used up before.", field="batches")
 
     def __iter__(self) -> Iterator[OwnBatch]:
+        sizes = []
+        for batch in self._filled():
+            sizes.append(batch.examples)
+            yield self._here(batch)
+        self._sizes = self._sizes or sizes
+
+    @property
+    def are_kept(self) -> bool:
+        """Whether they are kept, on the device or in memory; else they are read again."""
+        return self._kept is not None
+
+    @cached_property
+    def chunks(self) -> list[list[int]]:
+        """Positions of the batches of each chunk (`in_chunks`): in a drawn order if they are kept, else as they come."""
+        return in_chunks(self._known_sizes(), permuted=self.are_kept)
+
+    @property
+    def bounds(self) -> tuple[tuple[int, int], ...]:
+        """Examples start … stop of each chunk, counted through all chunks."""
+        sizes = self._known_sizes()
+        return tuple(pairwise([0, *accumulate(sum(sizes[position] for position in chunk) for chunk in self.chunks)]))
+
+    def of_chunk(self, number: int) -> Iterator[OwnBatch]:
+        """The batches of a chunk; where they are read again, reading ends with its last one.
+
+        Raises:
+            InvalidRequest: They hold other numbers of examples than before.
+        """
+        wanted = set(self.chunks[number])
+        examples = 0
+        for position, batch in enumerate(islice(self._filled(), max(wanted) + 1)):
+            if position in wanted:
+                examples += batch.examples
+                yield self._here(batch)
+        start, stop = self.bounds[number]
+        if examples != stop - start:
+            raise InvalidRequest(
+                f"The batches held {stop - start:,} examples in one part when they were read first, and {examples:,} now; give "
+                "the same ones each time, or choose budget exact.",
+                field="batches",
+            )
+
+    def _known_sizes(self) -> list[int]:
+        """How many examples each has; where they are read again, as they were read to the end first."""
+        if self._sizes is None:
+            self._sizes = [batch.examples for batch in self._filled()]
+        return self._sizes
+
+    def _filled(self) -> Iterator[OwnBatch]:
+        """Those with examples, where they are."""
         source = map(checked_batch, self._source) if self._kept is None else self._kept
-        for batch in source:
-            if batch.examples:
-                yield OwnBatch(on_device(batch.inputs, self._device), on_device(batch.targets, self._device), batch.examples)
+        return (batch for batch in source if batch.examples)
+
+    def _here(self, batch: OwnBatch) -> OwnBatch:
+        return OwnBatch(on_device(batch.inputs, self._device), on_device(batch.targets, self._device), batch.examples)
 
     def _read(self, once: Iterator[Any], *, again: bool) -> tuple[list[OwnBatch] | None, str]:
         kept, used = [], 0
@@ -68,9 +123,7 @@ class OwnBatches:
             used += size_bytes(batch.inputs) + size_bytes(batch.targets)
             if used > RESIDENT_BYTES and again:
                 return None, "read again at every cell"
-            if used <= RESIDENT_BYTES:
-                batch = OwnBatch(on_device(batch.inputs, self._device), on_device(batch.targets, self._device), batch.examples)
-            kept.append(batch)
+            kept.append(self._here(batch) if used <= RESIDENT_BYTES else batch)
         return kept, "read once, kept on the device" if used <= RESIDENT_BYTES else "read once, kept in memory"
 
 

@@ -11,9 +11,11 @@ import numpy as np
 from jaxtyping import Bool
 
 from landscape_core.catalogue.plane_checks import check_curvature_memory
+from landscape_core.compute.fast import COARSE_POINTS
 from landscape_core.compute.own_hessian import OwnHessian
-from landscape_core.compute.own_measure import Measure, Sums
+from landscape_core.compute.own_measure import Measure
 from landscape_core.compute.own_network import OwnNetwork
+from landscape_core.compute.own_sums import Sums
 from landscape_core.compute.plane_curvature import PlaneCurvature
 from landscape_core.errors import InvalidRequest
 from landscape_core.estimate import surface_over
@@ -21,9 +23,6 @@ from landscape_core.refinement import refined_grids
 from landscape_core.requests import Grid, Normalisation
 from landscape_core.results import Surface, Tally
 from landscape_core.resuming import HalfDone
-
-COARSE_POINTS = 5
-"""Points an axis of the first stage."""
 
 EIGENVALUES = ("max_eig", "min_eig")
 
@@ -87,6 +86,11 @@ class OwnCells:
         self._counts: dict[str, np.ndarray] = {}
         self._eigenvalues = {name: np.full(shape, np.nan) for name in EIGENVALUES if curvature is not None}
         self._done, self._bent = kept.copy(), self._known_eigenvalues()
+
+    @property
+    def expected(self) -> int:
+        """How many stages there will be."""
+        return len(refined_grids(*self._grid.shape, COARSE_POINTS))
 
     def provenance(self) -> dict[str, Any]:
         """How eigenvalues were measured so far, if they are asked for. JSON-able."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, get_args
 
 import numpy as np
@@ -12,58 +12,18 @@ from torch import Tensor
 
 from landscape_core.catalogue.metric_checks import check_metrics
 from landscape_core.compute.devices import is_out_of_memory
-from landscape_core.compute.losses import classified_rightly, float64_sums
+from landscape_core.compute.losses import classified_rightly
 from landscape_core.compute.metrics import counts_of
 from landscape_core.compute.own_batch_norm import OwnReestimation
 from landscape_core.compute.own_batches import OwnBatch
+from landscape_core.compute.own_chunks import ORDER_SEED, in_chunks
 from landscape_core.compute.own_network import OwnNetwork
+from landscape_core.compute.own_sums import Seen, Sums, check_same, check_same_chunks
 from landscape_core.compute.planes import Plane
 from landscape_core.compute.precision import checked_cells, precision_check
-from landscape_core.compute.provenance import own_quantities, own_values
 from landscape_core.errors import InvalidRequest, OutOfMemory
-from landscape_core.estimate import surface_over
+from landscape_core.ladder import Ladder
 from landscape_core.requests import Grid, Metric, Precision
-from landscape_core.results import Tally
-
-AGREEMENT = 1e-5
-"""Most relative difference between two evaluations of one network: float32 sums in another order differ by less."""
-
-
-@dataclass(frozen=True)
-class Sums:
-    """What all batches gave at one place; `squares` and `correct` are NaN where unknown.
-
-    Attributes:
-        examples: How many there are.
-        losses: Σ loss.
-        squares: Σ loss².
-        correct: How many were classified rightly.
-        counts: What else was counted, as in `Tally.counts`: (1,) or (1, classes).
-    """
-
-    examples: int
-    losses: float
-    squares: float
-    correct: float
-    counts: dict[str, np.ndarray] = field(default_factory=dict)
-
-    @property
-    def loss(self) -> float:
-        """The mean over all examples."""
-        return self.losses / self.examples
-
-    @property
-    def accuracy(self) -> float:
-        """In percent; NaN where unknown."""
-        return 100.0 * self.correct / self.examples
-
-    def provenance(self) -> dict[str, Any]:
-        """Examples, loss, accuracy and what else was counted. JSON-able."""
-        examples, losses, squares, correct = (np.array([[v]]) for v in (self.examples, self.losses, self.squares, 0))
-        counts = {name: count[None] for name, count in self.counts.items()}
-        own = Tally(examples, losses, squares, correct, counts)
-        counted = {name: float(table[0, 0]) for name, table in surface_over(np.zeros(1), None, own).quantities.items()}
-        return {"examples": self.examples, **own_values(self.loss, self.accuracy), **own_quantities(counted)}
 
 
 def check_loss(loss_fn: Any) -> None:
@@ -131,15 +91,22 @@ class Measure:
         self.stand(0.0, 0.0)
         return self._sums()
 
-    def own_values(self, *, twice: bool) -> dict[str, Any]:
+    def own_values(self, *, twice: bool, by_chunk: bool = False) -> dict[str, Any]:
         """What the provenance says of the network itself; measured twice, and refused if not the same, if so wanted.
 
+        Args:
+            twice: Whether it is.
+            by_chunk: Whether every chunk has to be the same twice.
+
         Raises:
-            InvalidRequest: The loss is not deterministic.
+            InvalidRequest: The loss is not deterministic, or batches come in another order each time.
         """
         own = self.own()
         if twice:
-            check_same(own, self.own())
+            again = self.own()
+            check_same(own, again)
+            if by_chunk:
+                check_same_chunks(own, again)
         return own.provenance()
 
     def stand(self, alpha: float, beta: float) -> None:
@@ -149,16 +116,37 @@ class Measure:
 
     def at(self, alpha: float, beta: float) -> Sums:
         """Sums over all examples at θ* + α δ + β η; does not depend on where the network was before."""
-        self.stand(alpha, beta)
-        if self._reestimate is not None:
-            self._reestimate()
+        self._arrive(alpha, beta)
         return self._sums()
 
     def cell(self, grid: Grid, cell: tuple[int, int]) -> Sums:
         """Sums over all examples at a cell (row, column) of a grid."""
-        row, column = cell
-        beta = 0.0 if grid.y is None else float(grid.y.coordinates[row])
-        return self.at(float(grid.x.coordinates[column]), beta)
+        self._arrive(*_place(grid, cell))
+        return self._sums()
+
+    def chunk(self, grid: Grid, cell: tuple[int, int], number: int) -> Sums:
+        """Sums over one of the chunks of the batches at a cell (row, column) of a grid.
+
+        Raises:
+            InvalidRequest: Batches that are read again hold other numbers of examples than before.
+        """
+        self._arrive(*_place(grid, cell))
+        return Sums.of([self._seen(batch) for batch in self._network.batches.of_chunk(number)])
+
+    @property
+    def order(self) -> str:
+        """In which order batches make up the chunks."""
+        return f"permuted with seed {ORDER_SEED}" if self._network.batches.are_kept else "as they are read"
+
+    def ladder(self, shape: tuple[int, int], tolerance: float) -> Ladder:
+        """The chunks and levels of a surface of the fast budget.
+
+        Args:
+            shape: (ny, nx) of the grid.
+            tolerance: As `Ladder.tolerance`.
+        """
+        bounds, statistics = self._network.batches.bounds, 0 if self._reestimate is None else self._reestimate.examples
+        return Ladder(shape, bounds, tuple(stop - start + statistics for start, stop in bounds), tolerance)
 
     def of(self, state: Mapping[str, Tensor]) -> Sums:
         """Sums over all examples of the network with these parameters and buffers; what has none keeps its own."""
@@ -184,32 +172,28 @@ class Measure:
             self._network = network
         return {"precision": network.precision, "precision_check": found}
 
+    def _arrive(self, alpha: float, beta: float) -> None:
+        self.stand(alpha, beta)
+        if self._reestimate is not None:
+            self._reestimate()
+
     def _sums(self) -> Sums:
-        each, means, weights, right, counted = [], [], [], [], []
-        for batch in self._network.batches:
-            try:
-                loss, correct, counts = self._evaluated(batch)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                raise OutOfMemory(
-                    f"The memory does not suffice for a batch of {batch.examples:,}; give smaller ones."
-                ) from error
-            if loss.dim():
-                each.append(loss)
-            else:
-                means.append(loss.reshape(1))
-                weights.append(batch.examples)
-            right.append(float("nan") if correct is None else int(correct.sum()))
-            counted.append(counts)
-        if not right:
+        """Over all examples, chunk by chunk, so that a cell of which the fast budget saw all has the same sums bit for bit."""
+        batches = self._network.batches
+        seen = [self._seen(batch) for batch in batches]
+        if not seen:
             raise InvalidRequest("The batches hold no examples.", field="batches")
-        losses, squares = float64_sums(each) if each else (0.0, 0.0)
-        if means:
-            values = torch.cat(means).cpu().to(torch.float64).numpy()
-            losses, squares = losses + float(values @ np.array(weights, np.float64)), float("nan")
-        total = {name: torch.stack([counts[name] for counts in counted]).sum(dim=0).cpu().numpy() for name in counted[0]}
-        return Sums(sum(map(len, each)) + sum(weights), losses, squares, float(sum(right)), total)
+        chunks = in_chunks([one.examples for one in seen], permuted=batches.are_kept)
+        return Sums.joined([Sums.of([seen[position] for position in chunk]) for chunk in chunks])
+
+    def _seen(self, batch: OwnBatch) -> Seen:
+        try:
+            loss, correct, counts = self._evaluated(batch)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise OutOfMemory(f"The memory does not suffice for a batch of {batch.examples:,}; give smaller ones.") from error
+        return Seen(batch.examples, loss, float("nan") if correct is None else float(correct.sum()), counts)
 
     @torch.inference_mode()
     def _evaluated(self, batch: OwnBatch) -> tuple[Tensor, Tensor | None, dict[str, Tensor]]:
@@ -270,26 +254,15 @@ def checked_loss(loss: Any, examples: int) -> Tensor:
     return loss
 
 
+def _place(grid: Grid, cell: tuple[int, int]) -> tuple[float, float]:
+    """(α, β) of a cell (row, column)."""
+    row, column = cell
+    return float(grid.x.coordinates[column]), 0.0 if grid.y is None else float(grid.y.coordinates[row])
+
+
 def _are_classes(outputs: Any, targets: Any) -> bool:
     """Whether outputs are (n, classes) and targets (n,) whole numbers."""
     if not isinstance(outputs, Tensor) or not isinstance(targets, Tensor) or outputs.dim() != 2 or outputs.shape[1] < 2:
         return False
     whole = not (targets.is_floating_point() or targets.is_complex() or targets.dtype == torch.bool)
     return whole and outputs.is_floating_point() and tuple(targets.shape) == (outputs.shape[0],)
-
-
-def check_same(first: Sums, second: Sums) -> None:
-    """Passes if two evaluations of one network agree.
-
-    Raises:
-        InvalidRequest: They do not; the text says what may be the cause.
-    """
-    if first.examples == second.examples and np.isclose(first.loss, second.loss, AGREEMENT, 1e-8, equal_nan=True):
-        return
-    raise InvalidRequest(
-        f"The loss is not deterministic: the same network gave {first.loss:.8g} on {first.examples:,} examples, then "
-        f"{second.loss:.8g} on {second.examples:,}; likely causes are dropout or batch norm in training mode, sampling in the "
-        "model or the loss, inputs that are changed in place, or batches that differ each time they are read "
-        "(check_deterministic=False goes on regardless).",
-        field="check_deterministic",
-    )

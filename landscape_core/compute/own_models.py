@@ -18,8 +18,9 @@ from landscape_core.compute.borrowing import borrowed, check_borrowable, unwrapp
 from landscape_core.compute.devices import choose_device
 from landscape_core.compute.own_batch_norm import OwnReestimation, check_batch_norm
 from landscape_core.compute.own_batches import OwnBatches
-from landscape_core.compute.own_cells import COARSE_POINTS, OwnCells, OwnCurvature, check_curvature
+from landscape_core.compute.own_cells import OwnCells, OwnCurvature, check_curvature
 from landscape_core.compute.own_directions import made_plane
+from landscape_core.compute.own_fast import OwnFastCells, checked_budget
 from landscape_core.compute.own_measure import Measure, check_counted, check_loss
 from landscape_core.compute.own_network import OwnNetwork, device_of
 from landscape_core.compute.own_planes import AskedPlane, OwnPlane, asked_plane
@@ -28,8 +29,7 @@ from landscape_core.compute.planes import Plane
 from landscape_core.compute.precision import check_eigenvalues
 from landscape_core.compute.provenance import about_model, made_with
 from landscape_core.errors import InvalidRequest
-from landscape_core.refinement import refined_grids
-from landscape_core.requests import BatchNorm, Grid, Metric, PlaneSpec, Precision
+from landscape_core.requests import TOLERANCE, BatchNorm, Budget, Grid, Metric, PlaneSpec, Precision
 from landscape_core.results import Surface
 from landscape_core.resuming import HalfDone
 
@@ -49,6 +49,8 @@ def landscape(
     grid: Grid | Mapping[str, Any] | str | None = None,
     batch_norm: BatchNorm = "fixed",
     precision: Precision = "float32",
+    budget: Budget = "exact",
+    tolerance: float = TOLERANCE,
     metrics: Sequence[str] = (),
     curvature: int | None = None,
     device: str | torch.device | None = None,
@@ -91,6 +93,15 @@ def landscape(
         precision: `float32`, `tf32` (CUDA) or `bfloat16`, how the forward pass is rounded (`compute.precision`), of a model
             that is not in float64. Centre and corners are then held against float32, over all examples:
             `provenance["precision_check"]`.
+        budget: `exact` sees all examples at every cell, `fast` as few as an estimate takes (`landscape_core.fast_budget`): the
+            first chunk of the batches at every cell, further ones on coarser grids. A chunk is some whole batches: 64 examples
+            at least, then as many as all before it. Batches of 64 make it cheap; where there are too few for two chunks,
+            everything is measured. Chunks must be alike, so those that are kept take batches in an order drawn with a fixed
+            seed; those that are read again take them as they come, in an order that must be random and the same each time
+            (`provenance["batch_order"]`). Estimated cells have the state 3, their error is
+            `quantities["estimation_error"]`, and `provenance["fast"]` says how it was estimated. Not with `curvature` or
+            `resume`; but an exact surface resumes a fast one.
+        tolerance: Of the fast budget: the root mean square error, as a share of the losses' range, that is good enough.
         metrics: What is counted beside loss and accuracy at every cell, in percent: `top5`, and `class_accuracy` of each class
             (`quantities["class_accuracy_0"]` …). Outputs are then (n, classes) and targets (n,).
         curvature: Over how many examples, from the first, the Hessian is of which every cell gets the largest and the smallest
@@ -101,7 +112,8 @@ def landscape(
         eval_mode: Whether the model is put into evaluation mode; else every module stays in the mode that it is in.
         check_deterministic: Whether the network itself is evaluated twice first, to refuse a loss that is not the same twice.
         progress: Whether a line on stderr says how far it is; or a function that is told the share done, in 0 … 1.
-        on_stage: Is given every stage as a whole surface on the cells of a coarser grid. So Ctrl-C, which ends the computation
+        on_stage: Is given every stage as a whole surface on the cells of a coarser grid; of the fast budget first of the first
+            chunk alone, then of all cells, estimated from what has been seen. So Ctrl-C, which ends the computation
             with `KeyboardInterrupt`, need not lose what was computed.
         push: A Loss Atlas server, as in "http://127.0.0.1:8050", or `lc.push("http://…", token=…, name=…)`: prints a link,
             under which the surface refines while it is computed. Interrupted, it stays there, and says that it is unfinished.
@@ -130,22 +142,20 @@ def landscape(
     """
     began, started = datetime.now(UTC), time.monotonic()
     module = _borrowable(model, loss_fn)
+    fast = checked_budget(budget, tolerance, eigenvalues=curvature is not None, resumes=resume is not None)
     half = None if resume is None else checked_half(resume)
     asked = asked_plane(plane, half.grid if half and grid is None else grid, module, checkpoints)
     counted = _counted(asked, batch_norm, precision, metrics, curvature, eval_mode=eval_mode)
-    where = None if device is None else torch.device(choose_device(str(device)))
-    with borrowed(module, where, evaluating=eval_mode) as reset_buffers:
+    with borrowed(module, _device(device), evaluating=eval_mode) as reset_buffers:
         network = OwnNetwork(module, loss_fn, OwnBatches(batches, device_of(module)), reset_buffers, precision)
         made = made_plane(asked, network)
         measure = _measure(network, made, batch_norm, counted)
-        provenance = {**about_model(module, loss_fn), **made.provenance(), "started": began.isoformat(timespec="seconds")}
-        provenance |= made_with(network.device) | measure.own_values(twice=check_deterministic) | measure.provenance()
-        cells, told = _cells(network, made, measure, half, provenance, curvature)
-        told |= {} if asked.run is None else {"trajectory": own_run(asked.run, module, made, measure)}
-        with _shown(push, made.grid, _told(progress), on_stage) as (tell, show):
+        provenance = _provenance(network, made, measure, began, twice=check_deterministic, by_chunk=fast is not None)
+        cells, told = _cells(network, made, measure, half, provenance, curvature, fast)
+        provenance |= told | ({} if asked.run is None else {"trajectory": own_run(asked.run, module, made, measure)})
+        with _shown(push, cells, _told(progress), on_stage) as (tell, show):
             for stage in cells.stages(tell):
-                told |= cells.provenance() | {"seconds": round(time.monotonic() - started, 3)}
-                surface = replace(stage, provenance={**provenance, **told})
+                surface = replace(stage, provenance={**provenance, **cells.provenance(), **stage.provenance, **_took(started)})
                 show(surface)
     return surface
 
@@ -190,6 +200,23 @@ def _counted(
     return check_counted(metrics)
 
 
+def _device(device: str | torch.device | None) -> torch.device | None:
+    return None if device is None else torch.device(choose_device(str(device)))
+
+
+def _provenance(
+    network: OwnNetwork, made: OwnPlane, measure: Measure, began: datetime, *, twice: bool, by_chunk: bool
+) -> dict[str, Any]:
+    """What is measured, by what, on what, with what, since when; and what the network itself gives."""
+    about = {**about_model(network.module, network.loss_fn), **made.provenance(), **made_with(network.device)}
+    about["started"] = began.isoformat(timespec="seconds")
+    return about | measure.own_values(twice=twice, by_chunk=by_chunk) | measure.provenance()
+
+
+def _took(started: float) -> dict[str, Any]:
+    return {"seconds": round(time.monotonic() - started, 3)}
+
+
 def _measure(network: OwnNetwork, made: OwnPlane, batch_norm: BatchNorm, metrics: Sequence[Metric]) -> Measure:
     statistics = OwnReestimation(network.module, network.batches) if batch_norm == "reestimated" else None
     plane = Plane(network.module, made.x, made.y, made.normalisation, None)
@@ -203,18 +230,21 @@ def _cells(
     half: HalfDone | None,
     provenance: Mapping[str, Any],
     curvature: int | None,
-) -> tuple[OwnCells, dict[str, Any]]:
+    fast: float | None,
+) -> tuple[OwnCells | OwnFastCells, dict[str, Any]]:
     """The cells, and what the provenance says of those that are taken over, and of those that are held against float32."""
     bent = None if curvature is None else OwnCurvature(network, made.normalisation, curvature, measure, made.grid)
     kept, told = resumed(half, made.grid, measure, provenance)
     told |= measure.precision_check(made.grid, provenance["examples"])
+    if fast is not None:
+        return OwnFastCells(measure, made.grid, fast), told
     return OwnCells(measure, made.grid, half, kept, bent), told
 
 
 @contextmanager
 def _shown(
     push: LivePush | str | None,
-    grid: Grid,
+    cells: OwnCells | OwnFastCells,
     tell: Callable[[float], None],
     on_stage: Callable[[Surface], None] | None,
 ) -> Iterator[tuple[Callable[[float], None], Callable[[Surface], None]]]:
@@ -225,15 +255,14 @@ def _shown(
         return
     from landscape_core.live_pushing import live_push  # noqa: PLC0415  httpx takes a quarter of a second
 
-    stages = len(refined_grids(*grid.shape, COARSE_POINTS))
-    with live_push(push, stages) as live:
+    with live_push(push, cells.expected) as live:
 
         def tell_both(share: float) -> None:
             live.progress(share)
             tell(share)
 
         def show_both(surface: Surface) -> None:
-            live(surface, stages)
+            live(surface, cells.expected)
             show(surface)
 
         yield tell_both, show_both

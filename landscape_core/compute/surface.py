@@ -17,12 +17,14 @@ from landscape_core.compute.datasets import Examples
 from landscape_core.compute.derivation import CheckpointReader, derive
 from landscape_core.compute.directions import DirectionArrays
 from landscape_core.compute.evaluation import Evaluator
-from landscape_core.compute.fast import FastMeasurement
+from landscape_core.compute.fast import Cells, FastMeasurement
 from landscape_core.compute.plane_curvature import PlaneCurvature
 from landscape_core.compute.provenance import own_values_of
 from landscape_core.compute.run_losses import with_losses
 from landscape_core.errors import InvalidRequest
 from landscape_core.estimate import chunk_bounds, surface_from_tally
+from landscape_core.fast_surface import fast_surface
+from landscape_core.ladder import Ladder
 from landscape_core.requests import CURVATURE_PASSES, SurfaceRequest
 from landscape_core.results import Surface, Tally
 from landscape_core.resuming import HalfDone
@@ -171,9 +173,14 @@ def _measured(
     """What makes a surface of a provenance, once the wanted cells, or as many as the budget takes, are measured."""
     request = evaluator.request
     if request.budget == "fast":
-        fast = FastMeasurement(request, evaluator)
-        fast.measure(progress, should_stop)
-        return fast.surface
+        ladder = Ladder.for_request(request, evaluator.examples)
+
+        def tally(cells: Cells, chunk: int, step: Callable[[float], None]) -> Tally:
+            return evaluator.tally(cells, *ladder.bounds[chunk], should_stop, step)
+
+        fast = FastMeasurement(ladder, tally)
+        fast.measure(progress)
+        return lambda about: fast_surface(request, ladder, fast.depths, fast.tallies, about, evaluator.decisions)
     grid = _tally(evaluator, wanted, progress, should_stop)
     return lambda provenance: surface_from_tally(request, grid, provenance, evaluator.decisions)
 
