@@ -85,6 +85,35 @@ def test_a_landscape_refines_under_one_link_until_it_is_whole(running, capsys):
     assert httpx.get(link).status_code == 200
 
 
+def test_a_fast_landscape_refines_until_it_is_estimated_well_enough(running, capsys):
+    """First the first chunk on finer and finer grids, then estimates; how many stages there will be turns out on the way."""
+    seen: list[tuple[int, int, int]] = []
+    link = ""
+
+    def look(surface: lc.Surface) -> None:
+        nonlocal link
+        link = link or capsys.readouterr().out.split()[-1]
+        stage = len(seen) + 1
+        info = _until(lambda: (found := _shared(link))["progress"]["stage"] >= stage and found)
+        np.testing.assert_array_equal(_loss(link), surface.loss)
+        seen.append((stage, info["progress"]["stages"], surface.estimated))
+
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 16), nn.Tanh(), nn.Linear(16, 3))
+    data = list(zip(torch.randn(400, 6).split(16), torch.randint(0, 3, (400,)).split(16), strict=True))
+    loss = nn.CrossEntropyLoss(reduction="none")
+    more = {"grid": "-1:1:9x-1:1:9", "budget": "fast", "push": running.url, "on_stage": look}
+    surface = lc.landscape(model, loss, data, **more)
+    assert surface.estimated == seen[-1][2] > 0
+    assert not any(estimated for _, _, estimated in seen[:3]), "the first chunk alone"
+    assert [stages for _, stages, _ in seen[:3]] == [4, 4, 4]
+    assert all(stage <= stages for stage, stages, _ in seen)
+    info = _shared(link)
+    assert (info["state"], info["progress"]["stages"]) == ("finished", len(seen))
+    assert info["provenance"]["fast"] == surface.provenance["fast"]
+    assert httpx.get(link).status_code == 200
+
+
 def test_an_exception_leaves_it_unfinished_and_what_came_can_be_downloaded(running, capsys):
     links: list[str] = []
 
