@@ -177,29 +177,40 @@ def unit_direction(parts: Sequence[np.ndarray], like: Sequence[np.ndarray]) -> l
 
 
 MARGIN = 0.15
-"""How far a range reaches beyond what it is to hold, as a share of that."""
+"""How far a range reaches beyond what it is to hold at least, as a share of that."""
 
 
-def range_around(places: Sequence[float]) -> tuple[float, float] | None:
-    """A range of coordinates that holds places with a margin on both sides, in round numbers.
+def range_around(places: Sequence[float], points: int) -> tuple[float, float] | None:
+    """A range of coordinates that holds places and 0 with a margin on both sides, in round steps, one of them at 0.
+
+    The network itself stands at 0: a grid without it would not know the loss of the network that it is around.
 
     Args:
         places: Coordinates along one direction, in its units.
+        points: Of the grid along that direction.
 
     Returns:
-        Where the range starts and stops, rounded outwards to a tenth of the power of ten below the places' extent; None if
-        that is zero or not finite.
+        Where the range starts and stops; None if all places are 0, one is not finite, or there are fewer than five points.
 
     Example:
-        >>> range_around([-7.31, 0.0, 1.42])
-        (-8.7, 2.8)
-        >>> range_around([0.0, 0.0]) is None
+        >>> range_around([-7.31, 0.0, 1.42], 25)  # in steps of 0.49
+        (-8.82, 2.94)
+        >>> range_around([0.0, 0.0], 25) is None
         True
     """
-    low, high = min(places, default=math.nan), max(places, default=math.nan)
+    low, high = min([0.0, *places]), max([0.0, *places])
     extent = high - low
-    if not (math.isfinite(extent) and extent > 0):
+    if points < FEWEST or not (math.isfinite(extent) and extent > 0):
         return None
-    digits = 1 - math.floor(math.log10(extent))
-    step, margin = 10.0**-digits, MARGIN * extent
-    return round(math.floor((low - margin) / step) * step, digits), round(math.ceil((high + margin) / step) * step, digits)
+    low, high = low - MARGIN * extent, high + MARGIN * extent
+    digits = 1 - math.floor(math.log10((high - low) / (points - 1)))
+    tick = math.ceil(round((high - low) / (points - 1) * 10.0**digits, 6))
+    while (before := math.ceil(-low / (step := tick / 10.0**digits))) + math.ceil(high / step) > points - 1:
+        tick += 1
+    spare = points - 1 - before - math.ceil(high / step)
+    before += spare // 2
+    return round(-before * step, digits), round((points - 1 - before) * step, digits)
+
+
+FEWEST = 5
+"""Points of an axis below which no range is proposed."""

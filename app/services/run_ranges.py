@@ -19,7 +19,7 @@ from landscape_core import catalogue
 from landscape_core.errors import InvalidRequest
 from landscape_core.reading import read_canonical
 from landscape_core.requests import ArchitectureSpec, Message, Normalisation, PlaneSpec, PrincipalDirection
-from landscape_core.training_run import Run, range_around
+from landscape_core.training_run import Run
 from worker.blobs import checkpoint_key
 
 MOST_NUMBERS = 40_000_000
@@ -37,15 +37,13 @@ _one_at_a_time = threading.Lock()
 
 
 class Reach(Message):
-    """How far a run reaches, in units of the directions, and ranges that hold it; `problem` says why that is not known.
+    """How far a run reaches, in units of the directions; `problem` says why that is not known.
 
     Attributes:
         places: For each axis the least and the largest coordinate of the run, the network's own among them.
-        ranges: For each axis where a range that holds it with a margin starts and stops.
     """
 
     places: dict[str, Ends] = Field(default_factory=dict)
-    ranges: dict[str, Ends] = Field(default_factory=dict)
     problem: str = ""
 
 
@@ -122,8 +120,7 @@ def _reach(run: Run, plane: PlaneSpec) -> Reach:
         return Reach(problem=str(error))
     coordinates = np.array(run.seen_along(directions["x"], directions.get("y"))["coordinates"], dtype=np.float64)
     places: dict[str, Ends] = {axis: _extent([0.0, *coordinates[:, column]]) for column, axis in enumerate(directions)}
-    ranges: dict[str, Ends] = {axis: found for axis, ends in places.items() if (found := range_around(ends)) is not None}
-    return Reach(places=places, ranges=ranges)
+    return Reach(places=places)
 
 
 def _shapes(tensors: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:

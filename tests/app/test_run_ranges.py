@@ -79,10 +79,10 @@ def test_a_run_reaches_as_far_as_its_surface_will_show(services, inspected, arch
     for column, name in enumerate("xy"):
         low, high = coordinates[:, column].min(), coordinates[:, column].max()
         assert reach.places[name] == pytest.approx((low, high), rel=1e-4, abs=1e-4)
-        start, stop = reach.ranges[name]
+        start, stop = range_around(reach.places[name], 25)
         assert start < low - 0.1 * (high - low)
         assert stop > high + 0.1 * (high - low)
-        assert stop - start < 1.6 * (high - low)
+        assert stop - start < 1.7 * (high - low)
 
 
 def test_a_run_that_has_no_such_direction_is_told_in_a_sentence(services, inspected):
@@ -93,7 +93,7 @@ def test_a_run_that_has_no_such_direction_is_told_in_a_sentence(services, inspec
     x, y = (PrincipalDirection(index=n, checkpoints=ids) for n in (1, 2))
     spec = SurfaceRequest.model_fields["architecture"].annotation.parse("mlp")
     reach = services.run_reach(ends[1], spec, PlaneSpec(x=x, y=y))
-    assert reach.ranges == {}
+    assert reach.places == {}
     assert "The run of 3 checkpoints has 1 principal direction" in reach.problem
 
 
@@ -105,30 +105,37 @@ def test_a_run_of_several_networks_is_refused(services, inspected, mlp_bytes):
         services.run_reach(ids[1], spec, plane)
 
 
-@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=5))
-def test_ranges_hold_what_they_are_around_with_a_margin(places):
-    found, extent = range_around(places), max(places) - min(places)
-    if found is None:
-        assert extent == 0
-    elif extent > 1e-9:
-        assert found[0] <= min(places) - 0.14 * extent
-        assert found[1] >= max(places) + 0.14 * extent
+@given(st.lists(st.floats(-1e5, 1e5), min_size=1, max_size=5), st.integers(5, 501))
+def test_ranges_hold_what_they_are_around_with_a_margin_and_the_network_on_the_grid(places, points):
+    low, high = min([0.0, *places]), max([0.0, *places])
+    if high - low < 1e-9:
+        return
+    start, stop = range_around(places, points)
+    assert start <= low - 0.14 * (high - low)
+    assert stop >= high + 0.14 * (high - low)
+    assert stop - start < (1.31 + 8 / points) * 1.1 * (high - low)
+    cells = Axis(start=start, stop=stop, points=points).coordinates
+    assert np.abs(cells).min() < 1e-12 * (stop - start)
 
 
-def proposed(reach: Any, now: tuple[float | None, ...], fitted: Any, *, asked: bool = False) -> tuple[Any, ...]:
-    from app.pages.new_surface.run_range import propose
+def proposed(
+    reach: Any, now: tuple[float | None, ...], fitted: Any, *, asked: bool = False, points: Any = 25
+) -> tuple[Any, ...]:
+    from app.pages.new_surface.run_range import propose, wanted_ranges
 
-    return propose(reach and reach.model_dump(mode="json"), now, fitted, asked=asked)
+    found = reach and reach.model_dump(mode="json")
+    return propose(found, wanted_ranges(found, {"x": points, "y": points}), now, fitted, asked=asked)
 
 
-REACH = Reach(places={"x": (-7.3, 1.4), "y": (-0.5, 2.0)}, ranges={"x": (-8.7, 2.8), "y": (-0.9, 2.4)})
+REACH = Reach(places={"x": (-7.3, 1.4), "y": (-0.5, 2.0)})
+FITTED = (-8.64, 2.88, -0.98, 2.38)
 UNTOUCHED = {"x": [-1, 1], "y": [-1, 1]}
 
 
 def test_an_untouched_range_becomes_one_that_holds_the_run():
     values, note, offer, fitted = proposed(REACH, (-1, 1, -1, 1), UNTOUCHED)
-    assert values == (-8.7, 2.8, -0.9, 2.4)
-    assert fitted == {"x": [-8.7, 2.8], "y": [-0.9, 2.4]}
+    assert values == FITTED
+    assert fitted == {"x": [*FITTED[:2]], "y": [*FITTED[2:]]}
     assert not offer
     assert note == "The run reaches from −7.3 to 1.4 along α and from −0.5 to 2 along β; the range holds it with a margin."
 
@@ -140,7 +147,7 @@ def test_a_range_of_ones_own_stays_and_what_it_leaves_out_is_said():
     assert offer
     assert note.endswith("along β; the range leaves part of it out.")
     values, _, offer, _ = proposed(REACH, (-8, 8, -0.25, 1), UNTOUCHED, asked=True)
-    assert (values, offer) == ((-8.7, 2.8, -0.9, 2.4), False)
+    assert (values, offer) == (FITTED, False)
 
 
 def test_a_question_asked_again_keeps_its_range():
@@ -150,9 +157,18 @@ def test_a_question_asked_again_keeps_its_range():
 
 
 def test_a_proposed_range_goes_with_the_run_that_it_was_for():
-    values, note, offer, fitted = proposed(None, (-8.7, 2.8, -2, 2), {"x": [-8.7, 2.8], "y": [-0.9, 2.4]})
+    values, note, offer, fitted = proposed(None, (*FITTED[:2], -2, 2), {"x": [*FITTED[:2]], "y": [*FITTED[2:]]})
     assert (values, note, offer) == ((-1, 1, -2, 2), "", False)
     assert fitted["x"] == [-1, 1]
+
+
+def test_other_points_move_a_proposed_range_so_that_the_network_stays_on_the_grid():
+    fitted = {"x": [*FITTED[:2]], "y": [*FITTED[2:]]}
+    values, _, _, kept = proposed(REACH, FITTED, fitted, points=51)
+    assert values == (*kept["x"], *kept["y"]) != FITTED
+    assert np.abs(Axis(start=values[0], stop=values[1], points=51).coordinates).min() < 1e-12
+    for none in ("", None, 3):
+        assert proposed(REACH, FITTED, fitted, points=none)[0] == (-1, 1, -1, 1)
 
 
 def test_an_empty_field_is_no_range():
@@ -162,9 +178,9 @@ def test_an_empty_field_is_no_range():
 
 
 def test_a_curve_has_one_range():
-    reach = Reach(places={"x": (-7.3, 1.4)}, ranges={"x": (-8.7, 2.8)})
+    reach = Reach(places={"x": (-7.3, 1.4)})
     values, note, _, _ = proposed(reach, (-1, 1, -1, 1), UNTOUCHED)
-    assert values == (-8.7, 2.8, -1, 1)
+    assert values == (*FITTED[:2], -1, 1)
     assert note == "The run reaches from −7.3 to 1.4 along α; the range holds it with a margin."
 
 

@@ -21,12 +21,16 @@ from app.pages.blocks import aria
 from app.pages.notices import listen
 from landscape_core.errors import LandscapeError
 from landscape_core.requests import ArchitectureSpec, PlaneSpec
+from landscape_core.training_run import range_around
 
 if TYPE_CHECKING:
     from app.services import Services
 
 ENDS = tuple(f"grid.{axis}.{end}" for axis in "xy" for end in ("start", "stop"))
 """The fields of the range."""
+
+POINTS = tuple(f"grid.{axis}.points" for axis in "xy")
+"""The fields that say how many points there are, one of which is to be the network itself."""
 
 LOOKED_AT = (
     "checkpoint", "architecture", forms.SHAPE, forms.DIRECTIONS, "plane.trajectory", "plane.x.index", "plane.y.index",
@@ -71,7 +75,7 @@ def register(app: Dash, services: Services) -> None:
         Output(ids.NEW_FITTED, "data"),
         Input(ids.NEW_REACH, "data"),
         Input(ids.NEW_FIT, "n_clicks"),
-        *(Input(ids.field(path), "value") for path in ENDS),
+        *(Input(ids.field(path), "value") for path in (*ENDS, *POINTS)),
         State(ids.NEW_FITTED, "data"),
         prevent_initial_call=True,
     )(fit)
@@ -92,19 +96,34 @@ async def reach(services: Services, values: Mapping[str, Any]) -> dict[str, Any]
 
 def fit(found: dict[str, Any] | None, clicks: int | None, *rest: Any) -> tuple[Any, ...]:  # noqa: ARG001
     """The range, what is said of it, and whether to offer another."""
-    *now, fitted = rest
-    values, note, offer, kept = propose(found, tuple(now), fitted or {}, asked=ctx.triggered_id == ids.NEW_FIT)
+    *now, x_points, y_points, fitted = rest
+    wanted = wanted_ranges(found, {"x": x_points, "y": y_points})
+    values, note, offer, kept = propose(found, wanted, tuple(now), fitted or {}, asked=ctx.triggered_id == ids.NEW_FIT)
     changed = [no_update if value == before else value for value, before in zip(values, now, strict=True)]
     return (*changed, note, "inline-block" if offer else "none", kept)
 
 
+def wanted_ranges(found: Mapping[str, Any] | None, points: Mapping[str, Any]) -> dict[str, Range]:
+    """For each axis where a range that holds the run, and has the network on the grid, starts and stops."""
+    places = found["places"] if found else {}
+    known = {axis: ends for axis, ends in places.items() if isinstance(points[axis], int)}
+    ranges = {axis: range_around(ends, points[axis]) for axis, ends in known.items()}
+    return {axis: ends for axis, ends in ranges.items() if ends is not None}
+
+
 def propose(
-    found: Mapping[str, Any] | None, now: Range, fitted: Mapping[str, Sequence[Any]], *, asked: bool
+    found: Mapping[str, Any] | None,
+    ranges: Mapping[str, Range],
+    now: Range,
+    fitted: Mapping[str, Sequence[Any]],
+    *,
+    asked: bool,
 ) -> tuple[Range, str, bool, dict[str, Any]]:
     """A range for each axis: one that holds the run where the range is what the form put there, else the person's own.
 
     Args:
         found: How far the run reaches (`Reach`); None without a run.
+        ranges: From `wanted_ranges`.
         now: Start and stop of α, then of β, as they stand in the form.
         fitted: By axis, start and stop that the form put there.
         asked: Whether the person asked for a range that holds the run.
@@ -117,14 +136,14 @@ def propose(
     for axis, ends in list(held.items()):
         ours = ends == tuple(kept.get(axis, ()))
         usual = (forms.DEFAULTS[f"grid.{axis}.start"], forms.DEFAULTS[f"grid.{axis}.stop"])
-        wanted = tuple(found["ranges"].get(axis, usual)) if found else usual
-        if ours or (asked and found and axis in found["ranges"]):
+        wanted = ranges.get(axis, usual)
+        if ours or (asked and axis in ranges):
             held[axis], kept[axis] = wanted, list(wanted)
-    note, offer = _said(found, held) if found else ("", False)
+    note, offer = _said(found, ranges, held) if found else ("", False)
     return (*held["x"], *held["y"]), note, offer, kept
 
 
-def _said(found: Mapping[str, Any], held: Mapping[str, Range]) -> tuple[str, bool]:
+def _said(found: Mapping[str, Any], ranges: Mapping[str, Range], held: Mapping[str, Range]) -> tuple[str, bool]:
     """What is said of a run, and whether some of it lies outside the range."""
     if found["problem"]:
         return found["problem"], False
@@ -135,7 +154,8 @@ def _said(found: Mapping[str, Any], held: Mapping[str, Range]) -> tuple[str, boo
         for low, high in (found["places"][axis],)
     ]
     outside = [axis for axis, ends in found["places"].items() if not _holds(held[axis], ends)]
-    holds = "leaves part of it out" if outside else "holds it with a margin" if _is_fitted(found, held) else "holds it"
+    fitted = ranges and all(ends == held[axis] for axis, ends in ranges.items())
+    holds = "leaves part of it out" if outside else "holds it with a margin" if fitted else "holds it"
     return f"The run reaches {' and '.join(reaches)}; the range {holds}.", bool(outside)
 
 
@@ -145,7 +165,3 @@ def _short(value: float) -> str:
 
 def _holds(ends: Range, places: Sequence[float]) -> bool:
     return all(isinstance(end, int | float) for end in ends) and min(ends) <= places[0] and places[1] <= max(ends)
-
-
-def _is_fitted(found: Mapping[str, Any], held: Mapping[str, Range]) -> bool:
-    return all(tuple(ends) == tuple(held[axis]) for axis, ends in found["ranges"].items())

@@ -116,13 +116,14 @@
     });
     const wide = surface.range.x[1] - surface.range.x[0], deep = surface.range.y[1] - surface.range.y[0];
     const scale = Math.sqrt(Math.min(4, Math.max(0.25, deep / wide || 1)));
+    const whole = Math.SQRT2 / Math.hypot(1 / scale, scale);  // the diagonal of a square, so that a long grid is in sight too
     return {
       data: [main, ...marks(surface, z, range, setting, ink), unknown(surface, z, by, range, setting)],
       layout: {
         ...base, margin: { l: 0, r: 0, t: 0, b: 0 },
         scene: {
           uirevision: "keep", camera: setting.camera, dragmode: "turntable", aspectmode: "manual",
-          aspectratio: { x: 1.12 / scale, y: 1.12 * scale, z: 0.74 },
+          aspectratio: { x: 1.12 * whole / scale, y: 1.12 * whole * scale, z: 0.74 },
           xaxis: axis(setting.titles.x, { range: surface.range.x }), yaxis: axis(setting.titles.y, { range: surface.range.y }),
           zaxis: axis(view.log ? setting.titles.log : setting.titles.z, { range: [floor, high + 0.005 * (high - low)] }),
         },
