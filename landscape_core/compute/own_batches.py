@@ -76,7 +76,7 @@ class OwnBatches:
         """Positions of the batches of each chunk (`in_chunks`): in a drawn order if they are kept, else as they come."""
         return in_chunks(self._known_sizes(), permuted=self.are_kept)
 
-    @property
+    @cached_property
     def bounds(self) -> tuple[tuple[int, int], ...]:
         """Examples start … stop of each chunk, counted through all chunks."""
         sizes = self._known_sizes()

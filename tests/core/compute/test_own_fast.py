@@ -279,6 +279,16 @@ def test_where_no_accuracy_is_known_none_is_told():
     check_measured(found, lc.landscape(model, loss, batches, grid=GRID))
 
 
+def test_where_nothing_is_finite_nothing_is_estimated():
+    model = classifier()
+    with torch.no_grad():
+        model[4].weight[0, 0] = torch.nan
+    found = lc.landscape(model, cross_entropy, cut(*points(400), 16), grid=GRID, budget="fast")
+    assert found.not_finite == 63
+    assert np.isnan(found.quantities["estimation_error"]).all()
+    assert not found.provenance["fast"]["met"]
+
+
 def test_reestimated_statistics_are_part_of_the_cost_and_of_the_values():
     model, batches = classifier(), cut(*points(400), 16)
     more = {"grid": GRID, "batch_norm": "reestimated"}
