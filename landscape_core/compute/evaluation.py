@@ -7,7 +7,7 @@ Only where memory runs out is the batch halved.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,9 +20,10 @@ from landscape_core.compute.batch_sizes import first_batch, sequences
 from landscape_core.compute.datasets import Batches, Examples
 from landscape_core.compute.devices import compute_exactly, is_out_of_memory
 from landscape_core.compute.directions import DirectionArrays, directions_for, moved_tensors, moving
-from landscape_core.compute.losses import classified_rightly, float64_sums, per_example
+from landscape_core.compute.losses import classified_rightly, per_example
 from landscape_core.compute.metrics import counts_of
 from landscape_core.compute.moved_network import MovedNetwork
+from landscape_core.compute.pending import Pending, one_behind, pending
 from landscape_core.compute.precision import (
     CHECK_EXAMPLES,
     checked_cells,
@@ -147,13 +148,15 @@ class Evaluator:
             Cancelled: `should_stop` said so.
             OutOfMemory: The device's memory does not suffice for one example.
         """
-        seen = []
-        for index, (row, column) in enumerate(cells):
-            self._move_to((float(self._alphas[column]), float(self._betas[row])), should_stop)
-            seen.append(self._tally(self._measured, start, stop, should_stop))
-            if progress is not None:
-                progress((index + 1) / len(cells))
-        return Tally.joined(seen)
+
+        def started() -> Iterator[Pending]:
+            for index, (row, column) in enumerate(cells):
+                self._move_to((float(self._alphas[column]), float(self._betas[row])), should_stop)
+                yield self._started(self._measured, start, stop, should_stop)
+                if progress is not None:
+                    progress((index + 1) / len(cells))
+
+        return Tally.joined(list(one_behind(started())))
 
     def own_loss(self, should_stop: Callable[[], bool] | None = None) -> Tally:
         """What the checkpoint itself gives over the whole slice, with its own statistics: a tally of shape (1,).
@@ -244,11 +247,11 @@ class Evaluator:
         """The tally, of shape (1,), of all examples, added in chunks as at every cell."""
         total = Tally.zeros(1)
         for start, stop in chunk_bounds(self.examples):
-            total += self._tally(measured, start, stop, should_stop)
+            total += self._started(measured, start, stop, should_stop)()
         return total
 
-    def _tally(self, measured: _Measured, start: int, stop: int, should_stop: Callable[[], bool] | None) -> Tally:
-        """What the examples start … stop give where the network stands, batch by batch: a tally of shape (1,)."""
+    def _started(self, measured: _Measured, start: int, stop: int, should_stop: Callable[[], bool] | None) -> Pending:
+        """What the examples start … stop give where the network stands, batch by batch; a GPU may still be at it."""
         losses, right, counted = [], [], []
         position = start
         while position < stop:
@@ -266,10 +269,7 @@ class Evaluator:
             right.append(correct)
             counted.append(counts)
             position = end
-        loss_sum, loss_sq = float64_sums(losses)
-        correctly = int(torch.cat(right).sum())
-        total = {name: torch.stack([counts[name] for counts in counted]).sum(dim=0).cpu().numpy() for name in counted[0]}
-        return Tally(np.array([stop - start]), np.array([loss_sum]), np.array([loss_sq]), np.array([correctly]), total)
+        return pending(losses, right, counted)
 
     @torch.inference_mode()
     def _measured(self, start: int, stop: int) -> tuple[Float[Tensor, " n"], Bool[Tensor, "*places"], _Counts]:
