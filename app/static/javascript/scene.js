@@ -30,12 +30,12 @@
   /** The range of heights that several surfaces have together; null while none has a finite one. */
   const common = (surfaces, view) => span(surfaces.flatMap((surface) => heights(surface.loss, view.log)), view);
 
-  /** A level surface without meaning, with which a scene is built before there is one to show. */
+  /** A surface without meaning, with which a scene is built before there is one to show: a few cells at the centre, of a grid that Plotly leaves as it is. */
   function blank() {
-    const axis = [-1, 0, 1], rows = (value) => axis.map(() => axis.map(() => value));
+    const half = 60, axis = Array.from({ length: 2 * half + 1 }, (_, i) => i / half - 1), table = (at) => axis.map((y) => axis.map((x) => at(x, y)));
     return {
-      x: axis, y: axis, rows: 3, columns: 3, range: { x: [-1, 1], y: [-1, 1] }, not_finite: 0, quantities: {},
-      loss: rows(1), stderr: rows(0), accuracy: rows(NaN), counts: rows(0),
+      x: axis, y: axis, rows: axis.length, columns: axis.length, range: { x: [-1, 1], y: [-1, 1] }, not_finite: 0, quantities: {},
+      loss: table((x, y) => (Math.max(Math.abs(x), Math.abs(y)) < 1.5 / half ? 1 : NaN)), stderr: table(() => 0), accuracy: table(() => NaN), counts: table(() => 0),
     };
   }
 
