@@ -42,6 +42,11 @@ class SmoothHands(Hands):
         return smooth(unit)
 
 
+def test_workers_and_the_end_are_shown_as_words():
+    assert "first on cpu, second on cuda:0" in str(panels.value_text("workers", {"first": "cpu", "second": "cuda:0"}))
+    assert panels.value_text("finished", "2026-11-30T15:31:18+00:00") == "2026-11-30 15:31"
+
+
 def fast_job(shape: tuple[int, int] = SQUARE, examples: int = 2000, tolerance: float = 0.001) -> SurfaceJob:
     exact = job(shape, examples)
     request = exact.request.model_copy(update={"budget": "fast", "tolerance": tolerance})

@@ -29,6 +29,7 @@ PROVENANCE = {
     "threads": "Threads",
     "batch": "Batch",
     "started": "Begun",
+    "finished": "Ended",
     "seconds": "Computing time",
     "own_loss": "Network's own loss",
     "own_accuracy": "Network's own accuracy",
@@ -218,8 +219,10 @@ def value_text(name: str, value: Any) -> Component | str:
     """A value of the provenance as text; long ones are cut, and whole in their title."""
     if name == "seconds" and isinstance(value, int | float):
         return words.duration(value)
-    if name == "started":
+    if name in {"started", "finished"}:
         return str(value)[:16].replace("T", " ")
+    if name == "workers" and isinstance(value, dict):
+        value = ", ".join(f"{worker} on {device}" for worker, device in value.items())
     if name in {"own_accuracy", "own_top5"} and isinstance(value, int | float):
         return f"{value:.4g} %"
     if isinstance(value, float):

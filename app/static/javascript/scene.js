@@ -67,7 +67,7 @@
   function colourbar(setting, by, view, ink) {
     return {
       thickness: 10, len: setting.narrow ? 0.45 : 0.56, x: 0.012, xanchor: "left", y: 0.5, outlinewidth: 0,
-      tickfont: { size: 11, color: ink.faint }, ticks: "", nticks: 6,
+      tickfont: { size: 11, color: ink.faint }, ticks: "", nticks: 6, exponentformat: "power",
       title: { text: by ? by.axis_title : view.log ? setting.titles.log : setting.titles.short, side: "top", font: { size: 11, color: ink.faint } },
     };
   }
