@@ -69,8 +69,8 @@ PARTS = (
     Part(
         "e",
         "From the request to the surface",
-        "One worker with all threads; {job}; measured by a client of the event stream, from sending the request. A browser's "
-        "painting comes on top, see (h).",
+        "{job}; measured by a client of the event stream, from sending the request. A browser's painting comes on top, see "
+        "(h). Without a GPU `lossatlas up` starts a worker with one thread for each core, up to four.",
         "first_surface",
     ),
     Part(

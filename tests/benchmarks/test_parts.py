@@ -26,7 +26,7 @@ def comparison(tmp_path: Path) -> Comparison:
     slow, fast = [followed(seconds) for seconds in (10.2, 20.4, 11.0)], [followed(seconds) for seconds in (6.0, 10.2, 5.5)]
     return Comparison(
         tmp_path,
-        cold={"system": followed(4.0)},
+        cold={"system": followed(4.0), "system2": followed(3.0)},
         peaks={"system": {"web": 200_000_000, "worker": 400_000_000, "valkey": 10_000_000}},
         _alone={"core1": alone, "core1 again": later, "core": alone, "core again": later},
         _followed={"system1": slow, "system2": fast, "system": slow},
@@ -52,8 +52,9 @@ def test_ratios_are_of_the_same_round(comparison):
 
 
 def test_the_first_surface_and_memory(comparison):
-    rows, _ = first_surface.run(comparison)
-    assert [row["to the last, s"].median for row in rows] == [4.0, 11.0]
+    rows, goals = first_surface.run(comparison)
+    assert [row["to the last, s"].median for row in rows] == [4.0, 11.0, 3.0, 6.0]
+    assert (goals[0].measured, goals[0].reached) == (0.5, True)
     assert rows[1]["to the second, s"].median == 1.0
     rows, _ = memory.run(comparison)
     assert [row["largest resident memory, MB"] for row in rows] == [300, 200, 400, 10, 610]
