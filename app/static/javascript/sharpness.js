@@ -20,8 +20,14 @@
   /** The 3-D scene of a plot, if it has one. */
   const sceneOf = (plot) => (plot?._fullLayout?.scene?._scene?.glplot ? plot._fullLayout.scene._scene : null);
 
-  /** Whether a processor draws this scene. */
-  const isSlow = (scene) => SOFTWARE.test(renderer(scene.glplot.gl) || "");
+  const asked = new WeakMap();
+
+  /** Whether a processor draws this scene. It is asked once: each answer waits until all that was begun is drawn. */
+  function isSlow(scene) {
+    const { gl } = scene.glplot;
+    if (!asked.has(gl)) asked.set(gl, SOFTWARE.test(renderer(gl) || ""));
+    return asked.get(gl);
+  }
 
   /** How the next drawing of a scene shall be: a draft, or fine. */
   function draw(scene, draft) {
