@@ -84,8 +84,9 @@ def round_factors(precision: Literal["ieee", "tf32"]) -> None:
     """From now on the factors of float32 products and convolutions on CUDA devices keep all their bits, or the 10 of TF32.
 
     PyTorch's default is TF32 for convolutions. An operation that was ever set by itself, as `torch.backends.cudnn.flags` does
-    on leaving, no longer follows the setting for all, so each is set. The older switches must agree with the newer ones, or
-    else whoever asks for them (torch.export does) gets an error.
+    on leaving, no longer follows the setting for all, so each is set; on CPUs too, which never round, although
+    `torch.set_float32_matmul_precision` may have told them to. The older switches must agree with the newer ones, or else
+    whoever asks for them (torch.export does) gets an error.
 
     Args:
         precision: `ieee` for all bits.
@@ -95,3 +96,5 @@ def round_factors(precision: Literal["ieee", "tf32"]) -> None:
     backends.fp32_precision = precision
     for operation in (backends.cudnn.conv, backends.cudnn.rnn, backends.cuda.matmul):
         operation.fp32_precision = precision
+    for operation in (backends.mkldnn.conv, backends.mkldnn.rnn, backends.mkldnn.matmul):
+        operation.fp32_precision = "ieee"

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from landscape_core.compute import Evaluator, compute_surface, landscape
+from landscape_core.compute.devices import compute_exactly
 from landscape_core.compute.precision import check_precision, checked_cells, computing_in, precision_check
 from landscape_core.errors import InvalidRequest
 from landscape_core.requests import SurfaceRequest
@@ -73,6 +74,18 @@ def test_tf32_is_switched_on_for_the_forward_pass_alone(before):
         assert {op.fp32_precision for op in (backends.cudnn.conv, backends.cudnn.rnn, backends.cuda.matmul)} == {"ieee"}
         assert not (backends.cudnn.allow_tf32)
         assert not (backends.cuda.matmul.allow_tf32)
+
+
+@pytest.mark.parametrize("before", ["highest", "high", "medium"])
+def test_whoever_lets_pytorch_round_products_gets_float32_on_cpus_all_the_same(before):
+    torch.set_float32_matmul_precision(before)
+    compute_exactly(None)
+    assert {
+        op.fp32_precision for op in (torch.backends.mkldnn.matmul, torch.backends.mkldnn.conv, torch.backends.mkldnn.rnn)
+    } == {"ieee"}
+    assert torch.get_float32_matmul_precision() == "highest"
+    x = torch.randn(256, 256)
+    assert (x @ x - (x.double() @ x.double())).abs().max() < 1e-3
 
 
 def test_a_cell_that_is_finite_in_one_precision_alone_has_no_difference():
