@@ -110,9 +110,10 @@ class Run:
 
     def _centred(self, tensor: int) -> Float64[np.ndarray, "checkpoints entries"]:
         """The differences in one tensor, with their mean taken off."""
-        places = np.stack([place[tensor].ravel() for place in self._places]).astype(np.float64)
-        steps = places - self._origin[tensor].ravel()
-        return steps - steps.mean(axis=0)
+        steps = np.stack([place[tensor].ravel() for place in self._places], dtype=np.float64)
+        steps -= self._origin[tensor].ravel()  # in place, and no copy of it anywhere: it may be most of a run
+        steps -= steps.mean(axis=0)
+        return steps
 
     @cached_property
     def _gram(self) -> Float64[np.ndarray, "checkpoints checkpoints"]:
@@ -138,14 +139,14 @@ class Run:
         for tensor in self._varying:
             centred, part = self._centred(tensor), direction[tensor].ravel().astype(np.float64)
             along += centred @ part
-            total += float((centred * centred).sum())
+            total += float(np.square(centred, out=centred).sum())
             square += float(part @ part)
         return float(along @ along) / (square * total) if square * total else np.nan
 
     def _variance(self) -> float:
         """The run's variance in all, n − 1 in the denominator."""
         with np.errstate(invalid="ignore", over="ignore"):
-            total = sum(float((self._centred(tensor) ** 2).sum()) for tensor in self._varying)
+            total = sum(float(np.square(steps, out=steps).sum()) for steps in map(self._centred, self._varying))
         return total / max(1, len(self._places) - 1)
 
     def _flat(self, arrays: Sequence[np.ndarray]) -> Float64[np.ndarray, " entries"]:

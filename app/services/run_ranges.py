@@ -6,8 +6,8 @@ which are read here without torch; a run that is too large for that is left to t
 
 from __future__ import annotations
 
+import math
 import tempfile
-import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -22,8 +22,11 @@ from landscape_core.requests import ArchitectureSpec, Message, Normalisation, Pl
 from landscape_core.training_run import Run
 from worker.blobs import checkpoint_key
 
-MOST_NUMBERS = 40_000_000
-"""Numbers of all checkpoints together that are looked at here: some 500 MB of memory for a moment."""
+MOST_NUMBERS = 50_000_000
+"""Numbers of all checkpoints and of `MORE` like the largest that are looked at here: some 500 MB of memory for a moment."""
+
+MORE = 8
+"""Checkpoints whose memory the directions take, and what they are made with, whatever the run's length."""
 
 MOST_PRODUCTS = 4_000_000_000
 """Multiplications between checkpoints, a few seconds."""
@@ -32,8 +35,6 @@ STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 """How names of batch norm's statistics end, which are no weights."""
 
 Ends = tuple[float, float]
-
-_one_at_a_time = threading.Lock()
 
 
 class Reach(Message):
@@ -62,21 +63,23 @@ class RunRanges(Checkpoints):
             LandscapeError: The checkpoints are not here, or of another network.
         """
         ids = [*plane.run] if checkpoint in plane.run else [*plane.run, checkpoint]
-        shapes = self.checkpoint_report(checkpoint)[1].shapes
-        numbers = len(ids) * sum(int(np.prod(shape)) for shape in shapes.values())
-        if numbers > MOST_NUMBERS or numbers * len(ids) > MOST_PRODUCTS:
+        sizes = [self._numbers(one) for one in ids]
+        if sum(sizes) + MORE * max(sizes) > MOST_NUMBERS or sum(sizes) * len(ids) > MOST_PRODUCTS:
             return Reach(problem="The run is too large to be looked at beforehand; a surface of few cells shows where it lies.")
-        with _one_at_a_time:
-            places = {one: self._moved(one, architecture, plane.normalisation) for one in set(ids)}
-            origin = places[checkpoint]
-            if any(_shapes(place) != _shapes(origin) for place in places.values()):
-                raise InvalidRequest("The checkpoints of the run are of different networks.", field="plane.trajectory")
-            run = Run([*origin.values()], [[places[one][name] for name in origin] for one in ids], plane.normalisation)
-            return _reach(run, plane)
+        places = {one: self._moved(one, architecture, plane.normalisation) for one in set(ids)}
+        origin = places[checkpoint]
+        if any(_shapes(place) != _shapes(origin) for place in places.values()):
+            raise InvalidRequest("The checkpoints of the run are of different networks.", field="plane.trajectory")
+        run = Run([*origin.values()], [[places[one][name] for name in origin] for one in ids], plane.normalisation)
+        return _reach(run, plane)
+
+    def _numbers(self, checkpoint: str) -> int:
+        """How many numbers a checkpoint holds, from its report: each has its own, as it may be of another network."""
+        shapes = self.checkpoint_report(checkpoint, "plane.trajectory")[1].shapes
+        return sum(math.prod(shape) for shape in shapes.values())
 
     def _moved(self, checkpoint: str, architecture: ArchitectureSpec, how: Normalisation) -> dict[str, np.ndarray]:
         """The tensors of a checkpoint that move, by the network's names."""
-        self.checkpoint_report(checkpoint, "plane.trajectory")
         key = checkpoint_key(checkpoint)
         path = self.blobs.local_path(key)
         if path is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from typing import Any
 
 import numpy as np
@@ -103,6 +105,32 @@ def test_a_run_of_several_networks_is_refused(services, inspected, mlp_bytes):
     plane = PlaneSpec(x=PrincipalDirection(index=1, checkpoints=ids))
     with pytest.raises(InvalidRequest, match="different networks"):
         services.run_reach(ids[1], spec, plane)
+
+
+def test_a_run_is_not_read_if_another_of_its_files_is_too_large(services, inspected, mlp_bytes, monkeypatch):
+    from app.services import run_ranges
+
+    ids = inspected(mlp_bytes(1, (784, 8, 10))), inspected(mlp_bytes(2, (784, 64, 10)))
+    monkeypatch.setattr(run_ranges, "MOST_NUMBERS", 100_000)
+    spec = SurfaceRequest.model_fields["architecture"].annotation.parse("mlp")
+    assert "too large" in services.run_reach(ids[0], spec, PlaneSpec(x=PrincipalDirection(index=1, checkpoints=ids))).problem
+
+
+def test_looks_at_runs_leave_the_threads_of_everything_else_free(services, inspected):
+    from app import forms
+    from app.pages.new_surface.run_range import LOOKED_AT, reach
+
+    run = [inspected(save(place)) for place in run_from(perceptron())]
+    values = {path: forms.DEFAULTS.get(path) for path in LOOKED_AT}
+    values |= {"checkpoint": run[-1], "architecture": "mlp", "plane.trajectory": run, forms.DIRECTIONS: "principal"}
+
+    async def look() -> Any:
+        found = await reach(services, values)
+        return found, [thread.name for thread in threading.enumerate() if thread.name.startswith("asyncio")]
+
+    found, shared = asyncio.run(look())
+    assert found["places"]["x"]
+    assert not shared
 
 
 @given(st.lists(st.floats(-1e5, 1e5), min_size=1, max_size=5), st.integers(5, 501))

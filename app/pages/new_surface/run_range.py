@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import dash_mantine_components as dmc
@@ -39,6 +40,9 @@ LOOKED_AT = (
 """The fields that principal directions follow from."""
 
 Range = tuple[Any, ...]
+
+_looker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="run-range")
+"""Looks at one run at a time, for its memory, in a thread of its own: those that all else waits for are few."""
 
 
 def run_range(values: Mapping[str, Any], *, own: bool) -> list[Component]:
@@ -88,7 +92,8 @@ async def reach(services: Services, values: Mapping[str, Any]) -> dict[str, Any]
     try:
         body = forms.nested({**forms.DEFAULTS, **values})
         spec, plane = ArchitectureSpec.model_validate(body["architecture"]), PlaneSpec.model_validate(body["plane"])
-        found = await asyncio.to_thread(services.run_reach, values["checkpoint"], spec, plane)
+        look = asyncio.get_running_loop().run_in_executor
+        found = await look(_looker, services.run_reach, values["checkpoint"], spec, plane)
     except (ValidationError, LandscapeError):
         return None  # said at the fields
     return found.model_dump(mode="json")
