@@ -91,3 +91,16 @@ def test_a_stage_is_painted_at_once_after_a_quiet_time_those_that_are_overtaken_
     person.evaluate(SEND, [40])
     person.evaluate(SEND, [50])
     until(person, f"window.drawn.at(-1).height === 50 && {fine}")
+
+
+def test_a_touch_that_becomes_a_scroll_does_not_leave_a_draft(person, atlas):
+    live = begin(person, atlas)
+    send(person, atlas, live, 1)
+    painted(person)
+    fine = "document.querySelector('.surface-plot')._fullLayout.scene._scene.glplot.pixelRatio === 2"
+    until(person, fine)
+    for kind in ("pointerdown", "pointercancel"):
+        person.dispatch_event("body", kind, {"pointerType": "touch"})
+    person.evaluate(NOTE)
+    send(person, atlas, live, 2)
+    until(person, f"window.drawn.length && window.drawn.at(-1).ratio === 2 && {fine}", within_s=20)

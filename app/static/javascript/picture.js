@@ -38,6 +38,7 @@
     if (press.act && !press.moved) press.act();
     press.act = null;
   }, 0), true);
+  document.addEventListener("pointercancel", () => Object.assign(press, { down: false, act: null }), true);  // a touch became a scroll, or a link is dragged
 
   const same = (one, other) => ["eye", "center", "up"].every((part) => ["x", "y", "z"].every((k) => Math.abs(one[part][k] - other[part][k]) < 1e-6));
   const FLAT = /^[xy]axis\.(range|autorange)/;
