@@ -31,8 +31,9 @@ import uvicorn
 from app.processes import Child, Keeper, StartRefused
 from app.settings import AppSettings
 from app.valkey import EmbeddedValkey
-from app.worker_count import cores, usual_workers
+from app.worker_count import usual_workers
 from landscape_core.errors import LandscapeError
+from landscape_core.reading.sandbox import machine_cores
 from worker.settings import WorkerSettings
 
 LOGGER = logging.getLogger(__name__)
@@ -239,7 +240,7 @@ def _with_redis(settings: AppSettings, keeper: Keeper, lock: int) -> AppSettings
 def _worker(settings: AppSettings, number: int, workers: int, device: str) -> Child:
     """A worker with its share of the cores and, if the workers are named, a name of its own."""
     environment = {
-        "LOSSATLAS_THREADS": str(max(1, cores() // workers)),
+        "LOSSATLAS_THREADS": str(max(1, machine_cores() // workers)),
         **os.environ,
         "LOSSATLAS_DATA": str(settings.data),
         "LOSSATLAS_DEVICE": device,

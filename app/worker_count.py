@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from landscape_core.reading.sandbox import machine_memory
+from landscape_core.reading.sandbox import machine_cores, machine_memory
 
 MOST = 4
 BYTES_EACH = 2 * 1024**3
 """Memory of the machine that there should be for each worker; one takes about half a gigabyte and what it computes."""
 
-ACCELERATORS = tuple(map(Path, ("/dev/nvidiactl", "/dev/kfd")))
-"""What the drivers of NVIDIA and AMD make, seen without loading PyTorch."""
-
-
-def cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+ACCELERATORS = tuple(map(Path, ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")))
+"""What the drivers of NVIDIA and AMD make, and Windows' in its Linux, seen without loading PyTorch."""
 
 
 def usual_workers(devices: Sequence[str], threads: str | None) -> int:
@@ -38,7 +32,7 @@ def usual_workers(devices: Sequence[str], threads: str | None) -> int:
     if kinds != {"cpu"}:
         return len(devices)
     each = int(threads) if threads and threads.isdecimal() else 1
-    return max(1, min(MOST, cores() // max(1, each), machine_memory() // BYTES_EACH))
+    return max(1, min(MOST, machine_cores() // max(1, each), machine_memory() // BYTES_EACH))
 
 
 def _has_accelerator() -> bool:

@@ -6,6 +6,7 @@ The reader is built so that none of this is needed; it is here for the day when 
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import resource
 import sys
@@ -45,12 +46,31 @@ def _lower(name: int, bound: int) -> int:
 def machine_memory() -> int:
     """How many bytes of memory this process could have at most: the machine's, or its control group's if that has less."""
     found = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    with suppress(OSError, ValueError):  # no Linux, no control groups of version 2, or no bound ("max")
+    for bound in _bounds("memory.max"):
+        with suppress(ValueError):  # no bound ("max")
+            found = min(found, int(bound))
+    return found
+
+
+def machine_cores() -> int:
+    """How many CPU cores this process may use: the machine's, its affinity's or its control group's, whichever are fewest."""
+    found = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    for bound in _bounds("cpu.max"):
+        with suppress(ValueError):  # no bound ("max 100000")
+            quota, period = map(int, bound.split())
+            found = min(found, max(1, math.ceil(quota / period)))
+    return found
+
+
+def _bounds(name: str) -> list[str]:
+    """What stands in this file of this process's control group and of those above it; nothing without groups of version 2."""
+    found: list[str] = []
+    with suppress(OSError, ValueError):
         group = Path("/proc/self/cgroup").read_text(encoding="ascii").partition("0::/")[2].strip()
         for folder in (_CGROUPS / group, *(_CGROUPS / group).parents):
             if folder.is_relative_to(_CGROUPS):
                 with suppress(OSError, ValueError):
-                    found = min(found, int((folder / "memory.max").read_text(encoding="ascii")))
+                    found.append((folder / name).read_text(encoding="ascii"))
     return found
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
-from app.worker_count import ACCELERATORS, MOST, cores, usual_workers
-from landscape_core.reading.sandbox import machine_memory
+from app.worker_count import ACCELERATORS, MOST, usual_workers
+from landscape_core.reading import sandbox
+from landscape_core.reading.sandbox import machine_cores, machine_memory
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="affinity is Linux's")
 
@@ -22,14 +24,24 @@ def one_core():
 
 
 def test_there_is_one_for_each_core_within_memory():
-    assert usual_workers(["cpu"], None) == min(MOST, cores(), machine_memory() // 2**31)
+    assert usual_workers(["cpu"], None) == min(MOST, machine_cores(), machine_memory() // 2**31)
     assert usual_workers(["cpu"], "1") == usual_workers(["cpu"], None)
 
 
 def test_there_is_one_on_one_core_or_where_its_threads_take_all(one_core):
-    assert cores() == 1
+    assert machine_cores() == 1
     assert usual_workers(["cpu"], None) == 1
     assert usual_workers(["cpu"], "8") == 1
+
+
+def test_a_control_group_bounds_the_cores_too(tmp_path, monkeypatch):
+    group = Path("/proc/self/cgroup").read_text().partition("0::/")[2].strip()
+    (tmp_path / group).mkdir(parents=True, exist_ok=True)
+    monkeypatch.setattr(sandbox, "_CGROUPS", tmp_path)
+    mine = len(os.sched_getaffinity(0))
+    for text, bound in (("max 100000", mine), ("50000 100000", 1), ("150000 100000", min(2, mine)), ("9900000 100000", mine)):
+        (tmp_path / "cpu.max").write_text(f"{text}\n")
+        assert machine_cores() == bound, text
 
 
 def test_there_is_one_for_each_accelerator_that_is_named():
