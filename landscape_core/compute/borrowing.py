@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
+from landscape_core.compute.devices import exactly
 from landscape_core.errors import InvalidRequest
 
 
@@ -58,7 +59,7 @@ def borrowed(module: nn.Module, device: torch.device | None, *, evaluating: bool
     """For the time of the block the network holds copies of its parameters and buffers, to do with as one likes.
 
     Its own tensors are never written: at the end, whatever ends it, they are put back, with every module's training mode.
-    Gradients and `requires_grad` are not touched.
+    Gradients and `requires_grad` are not touched. In the block float32 is not rounded further (`exactly`).
 
     Args:
         module: The network.
@@ -86,7 +87,8 @@ def borrowed(module: nn.Module, device: torch.device | None, *, evaluating: bool
         reset_buffers()
         if evaluating:
             module.eval()
-        yield reset_buffers
+        with exactly():
+            yield reset_buffers
     finally:
         for parameter, data in parameters:
             parameter.data = data

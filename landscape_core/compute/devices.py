@@ -80,6 +80,35 @@ def compute_exactly(threads: int | None) -> None:
     round_factors("ieee")
 
 
+@contextmanager
+def exactly() -> Iterator[None]:
+    """In the block this process rounds no more than float32 does; afterwards as before, for whoever set it otherwise."""
+    kinds, backends = _kinds(), torch.backends
+    before = [kind.fp32_precision for kind in kinds]
+    try:
+        older = backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
+    except RuntimeError:  # some of them were set by the older switches and some by the newer ones
+        older = None
+    round_factors("ieee")
+    try:
+        yield
+    finally:
+        if older is not None:
+            backends.cudnn.allow_tf32 = older[0]
+            torch.set_float32_matmul_precision(older[1])
+        for kind, precision in zip(kinds, before, strict=True):
+            kind.fp32_precision = "none"  # as what is above it in the list, if that is as before
+            if kind.fp32_precision != precision:
+                kind.fp32_precision = precision
+
+
+def _kinds() -> list[Any]:
+    """What can be given a precision: all, those of a library, and single kinds of operations, after that which they follow."""
+    backends: Any = torch.backends
+    cudnn, mkldnn = backends.cudnn, backends.mkldnn
+    return [backends, cudnn, cudnn.conv, cudnn.rnn, backends.cuda.matmul, mkldnn, mkldnn.conv, mkldnn.rnn, mkldnn.matmul]
+
+
 def round_factors(precision: Literal["ieee", "tf32"]) -> None:
     """From now on the factors of float32 products and convolutions on CUDA devices keep all their bits, or the 10 of TF32.
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -120,6 +122,40 @@ def test_a_network_of_ones_own_is_rounded_and_given_back():
         landscape(model, loss, batches, grid="-1:1:3", precision="bfloat16", curvature=8)
     with pytest.raises(InvalidRequest, match="should be float32, tf32 or bfloat16, but 'half' came"):
         check_precision("half", torch.device("cpu"))
+
+
+@pytest.mark.parametrize("before", ["PyTorch's own", "high", "medium", "tf32 of all", "tf32 of one operation"])
+def test_a_network_of_ones_own_is_measured_in_float32_and_what_was_set_before_comes_back(before):
+    script = f"""
+import torch
+from torch import nn
+from landscape_core.compute import landscape
+backends = torch.backends
+kinds = [backends, backends.cudnn, backends.mkldnn, backends.cudnn.conv, backends.cudnn.rnn, backends.cuda.matmul]
+kinds += [backends.mkldnn.matmul, backends.mkldnn.conv, backends.mkldnn.rnn]
+before = {before!r}
+if before in ("high", "medium"):
+    torch.set_float32_matmul_precision(before)
+elif before == "tf32 of all":
+    backends.fp32_precision = "tf32"
+elif before == "tf32 of one operation":
+    backends.mkldnn.matmul.fp32_precision = "tf32"
+settings = [kind.fp32_precision for kind in kinds]
+seen = set()
+def loss(outputs, targets):
+    seen.update(kind.fp32_precision for kind in kinds[3:])
+    return (outputs - targets).square().mean(dim=1)
+landscape(nn.Linear(3, 2), loss, [(torch.randn(4, 3), torch.randn(4, 2))], grid="-1:1:3")
+assert seen == {{"ieee"}}, seen
+assert [kind.fp32_precision for kind in kinds] == settings, ([kind.fp32_precision for kind in kinds], settings)
+if before in ("high", "medium"):
+    assert torch.get_float32_matmul_precision() == before
+backends.fp32_precision = "ieee"
+print(backends.cuda.matmul.fp32_precision, backends.mkldnn.conv.fp32_precision)
+"""
+    made = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stderr
+    assert before != "tf32 of all" or made.stdout.split() == ["ieee", "ieee"], "they follow what is set for all, as before"
 
 
 @pytest.mark.parametrize("part", ["all", "one layer"])
