@@ -70,7 +70,7 @@ class Estimate:
         Args:
             tolerance: Root mean square error as a share of the range.
         """
-        error = self.error[np.isfinite(self.error)]
+        error = self.error[np.isfinite(self.loss)]
         if not error.size or np.isnan(self.linear):
             return bool(error.size and not error.any())
         return self.excess(tolerance) <= 1
@@ -88,17 +88,18 @@ class Trial:
 
     def __init__(self, ladder: Ladder, depths: Depths, form: Form, losses: Means) -> None:
         self._ladder, self._depths, self._form = ladder, depths, form
-        self._linked, self._positive = losses.linked(form.link), losses.are_positive
+        size = losses.size if form.link == "additive" else 1.0
+        self._linked, self._positive = losses.linked(form.link).divided(size), losses.are_positive
         values = telescoped(ladder, depths, self._linked, form.kernel)
         with np.errstate(over="ignore"):
-            loss = values if form.link == "additive" else np.exp(values)
+            loss = values * size if form.link == "additive" else np.exp(values)
         self._measured = ladder.inside(min(depths))
         loss = np.where(self._measured, losses.sums[-1], loss)
         unknown = ~np.isfinite(loss) | ~np.isfinite(losses.sums[0])
         for level, mean in zip(depths[1:], losses.sums[1:], strict=True):
             unknown |= enclosing(~np.isfinite(mean), *ladder.levels[level])
         self._loss = np.where(unknown, np.nan, loss)
-        self._scale = np.ones(ladder.shape) if form.link == "additive" else np.abs(self._loss)
+        self._scale = np.full(ladder.shape, size) if form.link == "additive" else np.abs(self._loss)
         self._residuals: dict[int, np.ndarray] = {}
 
     @cached_property

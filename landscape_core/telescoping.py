@@ -5,6 +5,7 @@ See `landscape_core.fast_budget` for the formula.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -66,6 +67,16 @@ class Means:
     def are_positive(self) -> bool:
         """Whether every finite mean is above zero."""
         return all(bool((mean[np.isfinite(mean)] > 0).all()) for mean in self.chunks)
+
+    @property
+    def size(self) -> float:
+        """A power of two near the largest finite mean where squares would overflow or vanish, else 1."""
+        largest = max((float(np.abs(mean[np.isfinite(mean)]).max(initial=0.0)) for mean in self.sums), default=0.0)
+        return 1.0 if largest == 0 or 1e-100 < largest < 1e100 else 2.0 ** (math.frexp(largest)[1] - 1)
+
+    def divided(self, size: float) -> Means:
+        """The same, each divided by a number, from `size`."""
+        return self if size == 1 else Means(tuple(one / size for one in self.chunks), tuple(one / size for one in self.sums))
 
     def linked(self, link: Link) -> Means:
         """The same, or their natural logarithms; NaN where that is not finite."""

@@ -223,6 +223,26 @@ def test_losses_of_every_size_keep_their_logarithms():
     assert fast.provenance["fast"]["estimated_rmse"]["share_of_log_range"] < 0.015
 
 
+@pytest.mark.parametrize("size", [1e-200, 1e200, 1e300])
+def test_losses_whose_squares_overflow_or_vanish_are_estimated_as_others_are(size):
+    losses = smooth(np.random.default_rng(8), 17, 17, 700) - 1
+    usual, _, seen = measured(asked(17, 17, 700), losses)
+    fast, _, depths = measured(asked(17, 17, 700), losses * size)
+    assert depths == seen
+    np.testing.assert_array_equal(fast.state, usual.state)
+    np.testing.assert_allclose(fast.loss / size, usual.loss, rtol=1e-9)
+    np.testing.assert_allclose(fast.quantities["estimation_error"] / size, usual.quantities["estimation_error"], rtol=1e-6)
+    assert fast.provenance["fast"]["met"]
+
+
+def test_losses_without_a_range_whose_errors_are_unknown_meet_nothing():
+    loss, none = np.full((3, 3), 0.3), float("nan")
+    error = np.full((3, 3), np.nan)
+    error[::2, ::2] = 0.0
+    found = Estimate((1, 0), Form("additive", KERNELS[0]), loss, error, error == 0, none, none)
+    assert not found.meets(0.005)
+
+
 def test_losses_that_may_be_negative_have_no_logarithm():
     losses = smooth(np.random.default_rng(5), 17, 17, 700) - 4
     fast, exact, _ = measured(asked(17, 17, 700), losses)
