@@ -53,6 +53,12 @@ def _until(condition: Callable[[], Any], seconds: float = 60) -> Any:
     return pytest.fail("it did not come about")
 
 
+def _at_stage(link: str, stage: int) -> dict[str, Any]:
+    """What the server tells of a surface once this stage has come."""
+    found: dict[str, Any] = _until(lambda: (told := _shared(link))["progress"]["stage"] >= stage and told)
+    return found
+
+
 def _net() -> tuple[nn.Module, Any, list[Any]]:
     torch.manual_seed(0)
     data = [(torch.randn(64, 6), torch.randint(0, 3, (64,)))]
@@ -68,7 +74,7 @@ def test_a_landscape_refines_under_one_link_until_it_is_whole(running, capsys):
         nonlocal link
         link = link or capsys.readouterr().out.split()[-1]
         stage = len(seen) + 1
-        info = _until(lambda: (found := _shared(link))["progress"]["stage"] >= stage and found)
+        info = _at_stage(link, stage)
         assert info["state"] == "running"
         shown = _loss(link)
         np.testing.assert_array_equal(shown, surface.loss)
@@ -94,7 +100,7 @@ def test_a_fast_landscape_refines_until_it_is_estimated_well_enough(running, cap
         nonlocal link
         link = link or capsys.readouterr().out.split()[-1]
         stage = len(seen) + 1
-        info = _until(lambda: (found := _shared(link))["progress"]["stage"] >= stage and found)
+        info = _at_stage(link, stage)
         np.testing.assert_array_equal(_loss(link), surface.loss)
         seen.append((stage, info["progress"]["stages"], surface.estimated))
 
