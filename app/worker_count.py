@@ -12,12 +12,15 @@ MOST = 4
 BYTES_EACH = 2 * 1024**3
 """Memory of the machine that there should be for each worker; one takes about half a gigabyte and what it computes."""
 
+BUSY = 0.8
+"""Share of the cores that workers' threads should take at least: four workers would leave two of six idle, three leave none."""
+
 ACCELERATORS = tuple(map(Path, ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")))
 """What the drivers of NVIDIA and AMD make, and Windows' in its Linux, seen without loading PyTorch."""
 
 
 def usual_workers(devices: Sequence[str], threads: str | None) -> int:
-    """One worker for each core, up to four, that divide the cores; one for each accelerator that is named.
+    """One worker for each core, up to four that share more; one for each accelerator that is named.
 
     Several processes compute faster than as many threads of one, which wait for each other in every layer: a small
     network's threads longer than they compute.
@@ -31,8 +34,20 @@ def usual_workers(devices: Sequence[str], threads: str | None) -> int:
         kinds = {"cpu"}
     if kinds != {"cpu"}:
         return len(devices)
-    each = int(threads) if threads and threads.isdecimal() else 1
-    return max(1, min(MOST, machine_cores() // max(1, each), machine_memory() // BYTES_EACH))
+    found, most = machine_cores(), min(MOST, machine_memory() // BYTES_EACH)
+    if threads and threads.isdecimal():
+        return max(1, min(most, found // max(1, int(threads))))
+    return sharing(found, max(1, min(most, found)))
+
+
+def sharing(found: int, most: int) -> int:
+    """How many workers share cores so that few are idle; all have as many threads, on which the last bits of values depend.
+
+    Args:
+        found: The cores.
+        most: Workers, no more than cores.
+    """
+    return next(number for number in range(most, 0, -1) if found // number * number >= BUSY * found)
 
 
 def _has_accelerator() -> bool:

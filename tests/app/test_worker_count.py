@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.worker_count import ACCELERATORS, MOST, usual_workers
+from app.worker_count import ACCELERATORS, MOST, sharing, usual_workers
 from landscape_core.reading import sandbox
 from landscape_core.reading.sandbox import machine_cores, machine_memory
 
@@ -24,8 +24,9 @@ def one_core():
 
 
 def test_there_is_one_for_each_core_within_memory():
-    assert usual_workers(["cpu"], None) == min(MOST, machine_cores(), machine_memory() // 2**31)
-    assert usual_workers(["cpu"], "1") == usual_workers(["cpu"], None)
+    most = max(1, min(MOST, machine_cores(), machine_memory() // 2**31))
+    assert usual_workers(["cpu"], None) == sharing(machine_cores(), most)
+    assert usual_workers(["cpu"], "1") == most
 
 
 def test_there_is_one_on_one_core_or_where_its_threads_take_all(one_core):
@@ -42,6 +43,14 @@ def test_a_control_group_bounds_the_cores_too(tmp_path, monkeypatch):
     for text, bound in (("max 100000", mine), ("50000 100000", 1), ("150000 100000", min(2, mine)), ("9900000 100000", mine)):
         (tmp_path / "cpu.max").write_text(f"{text}\n")
         assert machine_cores() == bound, text
+
+
+@pytest.mark.parametrize(
+    ("found", "most", "workers"),
+    [(1, 1, 1), (2, 2, 2), (3, 3, 3), (4, 4, 4), (4, 3, 2), (5, 4, 4), (6, 4, 3), (7, 4, 3), (8, 4, 4), (11, 4, 3), (64, 4, 4)],
+)
+def test_they_leave_few_cores_idle(found, most, workers):
+    assert sharing(found, most) == workers
 
 
 def test_there_is_one_for_each_accelerator_that_is_named():
