@@ -62,6 +62,7 @@ class Jobs(RunRanges, Datasets):
         stages = gathering.losses.plan.stages
         first = stages[0]
         workers = self.workers()
+        check_precision(job.request, workers)
         speed = speed_of(workers, job.request.architecture.name)
         losses = seconds(gathering.losses.total_macs, speed)
         curvature = map_seconds(workers, job.request, job.macs_per_example)
@@ -99,7 +100,6 @@ class Jobs(RunRanges, Datasets):
         macs = max(1, catalogue.macs_per_example(request.architecture, report.shapes, facts.shape))
         check_curvature(request, macs)
         workers = self.workers()
-        check_precision(request, workers)
         speeds = [speed for worker in workers if (speed := worker.speed_on(request.architecture.name))]
         unit_macs = int(UNIT_S * min(speeds)) if speeds else DEFAULT_UNIT_MACS
         job = SurfaceJob(

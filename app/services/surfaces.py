@@ -13,6 +13,7 @@ from app.database import LiveRow, ShareRow, SurfaceRow, UnitRow
 from app.errors import Conflict, TooMany
 from app.gathering import Gathering
 from app.schemas import SurfaceInfo
+from app.services.jobs import check_precision
 from app.services.progress import end_event, progress_of, speed_of, surface_info
 from app.services.siblings import Siblings
 from app.snapshots import StageSnapshot
@@ -94,6 +95,7 @@ class Surfaces(Siblings):
             return (self.retry(row.id) if row.state in {"cancelled", "failed"} else self._infos([row])[0]), False
         if (exact := self.exact_answer(job.request)) is not None:
             return self._infos([exact])[0], False
+        check_precision(job.request, self.workers())
         self._check_room()
         job = self._stored(self.with_units_of_siblings(job))
         gathering = Gathering(job)
@@ -145,6 +147,7 @@ class Surfaces(Siblings):
             NotFound: There is none of this id.
             Conflict: It is finished (and its values can be read), or was not computed here.
             TooMany: As many surfaces as may be are waiting.
+            InvalidRequest: What it is of is no longer there, or no worker has its precision.
         """
         row = self.surface_row(surface_id)
         if row.state in {"queued", "running"}:
@@ -161,6 +164,7 @@ class Surfaces(Siblings):
             job = SurfaceJob.model_validate_json(row.job)
         except ValidationError as error:
             raise Conflict(UNREADABLE) from error
+        check_precision(job.request, self.workers())
         self.checkpoint_report(job.request.checkpoint)
         self.check_companions(job.request)
         self.dataset_facts(job.request.data.dataset)

@@ -42,3 +42,18 @@ def test_tf32_is_refused_where_every_worker_is_on_another_device_than_cuda(servi
 def test_tf32_is_taken_where_a_worker_has_cuda_or_none_is_there_to_tell(services, asked, devices):
     beat(services, *devices)
     assert services.request_surface(asked)[1]
+
+
+def test_a_tf32_surface_that_is_there_is_answered_without_a_worker_of_cuda_but_not_gone_on_with(
+    services, ready_checkpoint, request_for
+):
+    asked = SurfaceRequest.model_validate(request_for(ready_checkpoint, examples=None, precision="tf32"))
+    info, new = services.request_surface(asked)
+    assert new
+    beat(services, "cpu")
+    assert services.request_surface(asked) == (services.surface(info.id), False)
+    services.cancel(info.id)
+    with pytest.raises(InvalidRequest, match="TF32 is of CUDA devices"):
+        services.request_surface(asked)
+    with pytest.raises(InvalidRequest, match="TF32 is of CUDA devices"):
+        services.retry(info.id)
