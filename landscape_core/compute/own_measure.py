@@ -96,7 +96,7 @@ class Measure:
 
         Args:
             twice: Whether it is.
-            by_chunk: Whether every chunk has to be the same twice.
+            by_chunk: Whether every chunk of batches that are read again has to be the same twice.
 
         Raises:
             InvalidRequest: The loss is not deterministic, or batches come in another order each time.
@@ -105,7 +105,7 @@ class Measure:
         if twice:
             again = self.own()
             check_same(own, again)
-            if by_chunk:
+            if by_chunk and not self._network.batches.are_kept:
                 check_same_chunks(own, again)
         return own.provenance()
 
@@ -193,6 +193,7 @@ class Measure:
             if not is_out_of_memory(error):
                 raise
             raise OutOfMemory(f"The memory does not suffice for a batch of {batch.examples:,}; give smaller ones.") from error
+        loss = loss.clone()  # the network may put every batch's into the same memory
         return Seen(batch.examples, loss, float("nan") if correct is None else float(correct.sum()), counts)
 
     @torch.inference_mode()
