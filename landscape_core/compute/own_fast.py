@@ -34,9 +34,9 @@ def checked_budget(budget: Any, tolerance: Any, *, eigenvalues: bool, resumes: b
         >>> checked_budget("fast", 0.01, eigenvalues=False, resumes=False)
         0.01
     """
-    if budget not in get_args(Budget):
+    if not isinstance(budget, str) or budget not in get_args(Budget):
         raise InvalidRequest(f"budget should be exact or fast, but {budget!r} came.", field="budget")
-    number = isinstance(tolerance, int | float | np.number) and not isinstance(tolerance, bool)
+    number = isinstance(tolerance, int | float | np.integer | np.floating) and not isinstance(tolerance, bool)
     if not number or not LEAST_TOLERANCE <= tolerance <= MOST_TOLERANCE:
         raise InvalidRequest(
             f"tolerance takes a share of the losses' range from {LEAST_TOLERANCE:g} to {MOST_TOLERANCE:g}, but {tolerance!r} "
@@ -44,7 +44,7 @@ def checked_budget(budget: Any, tolerance: Any, *, eigenvalues: bool, resumes: b
             field="tolerance",
         )
     try:
-        check_budget(budget, float(tolerance), eigenvalues=eigenvalues)
+        check_budget("fast" if budget == "fast" else "exact", float(tolerance), eigenvalues=eigenvalues)
     except ValueError as error:
         sentence = str(error)
         raise InvalidRequest(f"{sentence[0].upper()}{sentence[1:]}.", field="budget") from None
