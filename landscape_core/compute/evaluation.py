@@ -139,7 +139,7 @@ class Evaluator:
             start: First example, in the slice's order.
             stop: One after the last.
             should_stop: Asked before every batch.
-            progress: Told after every cell which share of the cells is done.
+            progress: Told after every cell which share of the cells is done; a GPU may still be at the last one.
 
         Returns:
             A tally of shape (len(cells),), in the order of the cells.
