@@ -17,9 +17,10 @@ def run(comparison: Comparison) -> tuple[list[Row], list[Goal]]:
     rows: list[Row] = []
     first: list[float] = []
     for kind in KINDS:
+        later = comparison.followed(kind)
         runs = {
             f"the first that they compute ({comparison.cold_job.examples:,} examples)": [comparison.cold[kind]],
-            f"later ones ({comparison.job.examples:,} examples)": comparison.followed(kind),
+            f"later ones ({comparison.job.examples:,} examples)": later,
         }
         rows += [_row(compared.KINDS[kind], which, measured) for which, measured in runs.items()]
         first += [run.stages_s[0] for measured in runs.values() for run in measured]

@@ -197,7 +197,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "absolute.tar": (lambda: tar_of(tar_member("/etc/a.pt")), "points out of its folder"),
     "twice.zip": (twice, "is there twice"),
     "twice.tar": (lambda: tar_of(tar_member("a.pt"), tar_member("a.pt")), "is there twice"),
-    "encrypted.zip": (encrypted, "^The zip file is encrypted.*: pack it again without a password.$"),
+    "encrypted.zip": (encrypted, "The zip file is encrypted.*: pack it again without a password.$"),
     "cut.zip": (lambda: zipped(RUN)[:-30], "cut short"),
     "cut.tar.gz": (lambda: tarred(RUN, "w:gz")[:-300], "makes no sense"),
     "links.tar": (lambda: tar_of(tar_member("a.pt", 0, tarfile.SYMTYPE)), "which is not followed"),
