@@ -41,7 +41,13 @@
   document.addEventListener("pointercancel", () => Object.assign(press, { down: false, act: null }), true);  // a touch became a scroll, or a link is dragged
 
   const same = (one, other) => ["eye", "center", "up"].every((part) => ["x", "y", "z"].every((k) => Math.abs(one[part][k] - other[part][k]) < 1e-6));
-  const FLAT = /^[xy]axis\.(range|autorange)/;
+  const FLAT = /^[xy]axis\.(range|autorange)/, HAND = ["mousemove", "mouseup", "wheel", "touchmove", "touchend"];
+
+  /** Plotly's camera flies on as fast as it was moved last until the next frame, which a slow drawing puts off by a second. Here it stays where the hand left it. */
+  function stop(scene) {
+    const { view } = scene.camera;
+    view.idle(view.lastT());
+  }
 
   /** A picture.
    *
@@ -129,6 +135,14 @@
       return surface ? { surface, place: surface.y ? { x: p.x, y: p.y } : { x: p.x } } : null;
     }
 
+    /** The hand did something, and Plotly has turned the camera for it; of fingers it says nothing itself. */
+    function handled(event) {
+      const scene = sceneOf(event.currentTarget);
+      if (!scene) return;
+      stop(scene);
+      if (!led && (event.buttons || event.touches)) page.turned(me, look());
+    }
+
     function listen(gd) {
       if (heard === gd) return;
       heard = gd;
@@ -141,7 +155,7 @@
         const act = () => page.chosen(at.place, at.surface);
         if (press.down) press.act = act; else setTimeout(act, 0);
       });
-      gd.on("plotly_relayouting", () => { if (gd._fullLayout?.scene && !led) page.turned(me, look()); });
+      HAND.forEach((name) => gd.addEventListener(name, handled, { passive: true }));
       gd.on("plotly_relayout", (change) => {
         look();
         if (gd.layout.scene) gd.layout.scene.camera = seen;
