@@ -20,6 +20,9 @@ from landscape_core.results import Surface
 
 LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"a" * 64 + b"\nsize 12345\n"
 
+COMPUTED_HERE: dict[str, Surface] = {}
+"""By id, which is the request's digest, files and all: several tests disturb the same surface."""
+
 
 def computed_here(site: Any, surface: str) -> Surface:
     """What the same request gives in this process, without web, queue or worker."""
@@ -28,9 +31,11 @@ def computed_here(site: Any, surface: str) -> Surface:
     from worker.blobs import checkpoint_key
 
     request = SurfaceRequest.model_validate(site.http.get(f"/surfaces/{surface}").json()["request"])
-    tensors = read_canonical(site.services.blobs.local_path(checkpoint_key(request.checkpoint)))
-    examples = load_dataset(request.data.dataset, request.data.split, site.settings.datasets_folder)
-    return compute_surface(request, tensors, examples, threads=1)
+    if surface not in COMPUTED_HERE:
+        tensors = read_canonical(site.services.blobs.local_path(checkpoint_key(request.checkpoint)))
+        examples = load_dataset(request.data.dataset, request.data.split, site.settings.datasets_folder)
+        COMPUTED_HERE[surface] = compute_surface(request, tensors, examples, threads=1)
+    return COMPUTED_HERE[surface]
 
 
 def check(site: Any, surface: str) -> Surface:

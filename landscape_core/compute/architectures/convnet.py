@@ -6,7 +6,7 @@ import math
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from landscape_core.catalogue import Candidate
@@ -15,6 +15,9 @@ from landscape_core.catalogue.convolution_geometry import Window, geometry
 from landscape_core.catalogue.families.convnets import own_names
 from landscape_core.catalogue.family import Options, Shapes
 from landscape_core.compute.architectures.activations import FUNCTIONS
+from landscape_core.compute.architectures.pooling import max_pool
+
+fx.wrap("max_pool")  # it looks at shapes, which a traced network has none of
 
 
 class ConvNet(nn.Module):
@@ -46,8 +49,8 @@ class ConvNet(nn.Module):
         for layer, step in zip(self._chain.convolutions, self._steps, strict=True):
             x = self._activated(layer, x)
             if step.pool is not None:
-                pool = functional.avg_pool2d if self._averages_pool else functional.max_pool2d
-                x = pool(x, step.pool.size, step.pool.stride)
+                size, stride, _ = step.pool
+                x = functional.avg_pool2d(x, size, stride) if self._averages_pool else max_pool(x, size, stride)
         if self._side is not None:
             x = functional.adaptive_avg_pool2d(x, self._side)
         x = torch.flatten(x, 1)
