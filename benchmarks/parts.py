@@ -85,10 +85,12 @@ PARTS = (
     Part(
         "h",
         "In the browser",
-        "Chromium without a window, drawing with the processor (SwiftShader) and not with a graphics card. The last row is a "
-        "surface that is computed while the page shows it, by a worker that leaves the browser one core, as if it were on "
-        "another machine: from a worker's last word on a stage to its event, to the browser, to the frame that shows it (as a "
-        "draft, which is drawn finely once nothing has come for a second).",
+        "Chromium without a window, drawing with the processor (SwiftShader) and not with a graphics card. The last "
+        "rows are surfaces that are computed while the page shows them, by a worker that leaves the browser one core, "
+        "as if it were on another machine: from a worker's last word on a stage to its event, to the browser, to the "
+        "frame that shows it (as a draft, which is drawn finely once nothing has come for 2.5 seconds). In an open page "
+        "its empty picture stands when the workers begin; in one that is still opening, Plotly is loaded, and the first "
+        "stages come while the scene is built.",
         "browser",
     ),
 )

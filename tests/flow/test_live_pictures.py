@@ -28,12 +28,22 @@ NOTE = """() => {
   const react = window.Plotly.react;
   window.drawn = [];
   window.Plotly.react = (plot, data, ...more) => {
-    const done = react(plot, data, ...more), { glplot, traces } = plot._fullLayout.scene._scene;
-    window.drawn.push({ height: data[0].z[0][0], ratio: glplot.pixelRatio, corners: Object.values(traces)[0].surface._vertexCount });
+    const done = react(plot, data, ...more), { glplot, traces } = plot._fullLayout.scene._scene, [{ surface }] = Object.values(traces);
+    const finds = !Object.hasOwn(glplot.gl, "readPixels") && !Object.hasOwn(surface, "drawPick");
+    window.drawn.push({ height: data[0].z[0][0], ratio: glplot.pixelRatio, corners: surface._vertexCount, finds });
     return done;
   };
 }"""
-"""Notes what is drawn from now on: a height, and how finely."""
+"""Notes what is drawn from now on: a height, how finely, and whether what is under the pointer can be found."""
+
+COMPILED = """(gl) => {
+  const given = gl.shaderSource;
+  window.compiled = [];
+  gl.shaderSource = (shader, source) => { window.compiled.push(source); given.call(gl, shader, source); };
+}"""
+"""Notes the source of each shader that is compiled from now on."""
+
+SCENE = "document.querySelector('.surface-plot')._fullLayout.scene._scene"
 
 SEND = """(heights) => {
   const { latest, source } = window, cells = latest.rows * latest.columns;
@@ -88,9 +98,41 @@ def test_a_stage_is_painted_at_once_after_a_quiet_time_those_that_are_overtaken_
     assert later[0] == "a timer of 100 ms"
     assert (later[-1]["height"], later[-1]["ratio"]) == (30, 2)
     assert draft["corners"] < later[-1]["corners"]
+    assert (draft["finds"], later[-1]["finds"]) == (False, True)
+    assert person.evaluate(f"{SCENE}.glplot.gl.getContextAttributes().antialias") is False
     person.evaluate(SEND, [40])
     person.evaluate(SEND, [50])
     until(person, f"window.drawn.at(-1).height === 50 && {fine}")
+
+
+def test_what_is_under_the_pointer_is_found_in_a_draft_too(person, atlas):
+    live = begin(person, atlas)
+    send(person, atlas, live, 1)
+    painted(person)
+    until(person, "window.latest")
+    person.locator(".surface-graph").hover()
+    person.evaluate(NOTE)
+    person.evaluate(SEND, [10])
+    until(person, "window.drawn.some((each) => each.height)")
+    draft = next(each for each in person.evaluate("window.drawn") if "height" in each)
+    assert (draft["ratio"], draft["finds"]) == (1, True)
+
+
+def test_the_lines_of_the_axes_are_compiled_once(person, atlas):
+    live = begin(person, atlas)
+    send(person, atlas, live, 1)
+    painted(person)
+    until(person, "window.latest")
+    person.evaluate(NOTE)
+    person.evaluate(SEND, [10])
+    until(person, f"{SCENE}.fullSceneLayout.zaxis.range[1] > 10")
+    person.evaluate(f"({COMPILED})({SCENE}.glplot.gl)")
+    for height in (20, 3000):
+        person.evaluate(SEND, [height])
+        until(person, f"{SCENE}.fullSceneLayout.zaxis.range[1] > {height}")
+    assert not [source for source in person.evaluate("window.compiled") if "majorAxis" in source], person.evaluate(
+        "window.compiled"
+    )
 
 
 def test_a_touch_that_becomes_a_scroll_does_not_leave_a_draft(person, atlas):

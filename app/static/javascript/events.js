@@ -6,7 +6,7 @@
 (() => {
   "use strict";
 
-  const RETRY_MS = [1000, 2000, 4000, 8000, 15000], LOOK_AGAIN_MS = 30000, FRAME_WITHIN_MS = 500;
+  const RETRY_MS = [1000, 2000, 4000, 8000, 15000], LOOK_AGAIN_MS = 30000, FRAME_WITHIN_MS = 500, WORDS_AFTER_MS = 400, WORDS_WITHIN_MS = 1500;
   const { about, available, decode, facts } = window.lossAtlas.values;
   const tell = (id, data, property = "data") => window.dash_clientside.set_props(id, { [property]: data });
 
@@ -16,6 +16,17 @@
     const once = () => { if (late) { clearTimeout(late); late = null; act(); } };
     late = setTimeout(once, FRAME_WITHIN_MS);
     requestAnimationFrame(() => setTimeout(once, 0));
+  }
+
+  /** What is called here acts when no picture came for a moment, or has waited long: what Dash does holds up pictures that follow. */
+  function afterPictures(act) {
+    let since = null, timer = null;
+    const now = () => { since = null; act(); };
+    return () => {
+      since = since ?? performance.now();
+      clearTimeout(timer);
+      timer = setTimeout(() => afterFrame(now), Math.max(0, Math.min(WORDS_AFTER_MS, since + WORDS_WITHIN_MS - performance.now())));
+    };
   }
 
   /** The component with this id in a page's content; null if there is none. */
@@ -28,14 +39,14 @@
   /** address: {events, state, progress, sent, told, ids: {live}} of a surface. */
   function follow(address, heard) {
     const me = { address, surface: null, stages: [], live: { state: address.state, progress: address.progress, sent: address.sent }, ended: false, open, close, again, leave };
-    let source = null, failures = 0, reopen = null, telling = false, left = false, early = address.sent && !address.progress.stage;
+    let source = null, failures = 0, reopen = null, left = false, early = address.sent && !address.progress.stage;
 
-    /** The page's store is told of it a moment later: of events that came together once, and after the picture. */
+    const say = afterPictures(() => { if (!left) tell(address.ids.live, me.live); });
+
+    /** The page's store is told of it a moment later: of events that came soon after each other once, and after the picture. */
     function report(change) {
       me.live = { ...me.live, ...change };
-      if (telling) return;
-      telling = true;
-      afterFrame(() => { telling = false; if (!left) tell(address.ids.live, me.live); });
+      say();
     }
 
     function open() {
@@ -117,5 +128,5 @@
     return me;
   }
 
-  window.lossAtlas = { ...window.lossAtlas, events: { afterFrame, follow } };
+  window.lossAtlas = { ...window.lossAtlas, events: { afterFrame, afterPictures, follow } };
 })();

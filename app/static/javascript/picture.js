@@ -2,15 +2,15 @@
  *
  * The camera belongs to the hand: each paint passes on the camera that the scene has at this moment.
  *
- *   an event ──▶ paintSoon ── at once after a quiet time, else when PAINT_EVERY_MS are over ──▶ paint, of what is newest then
+ *   an event ──▶ paintSoon ── at once after a quiet time, else when the picture before stands on the screen ──▶ paint, of what is newest then
  *   nothing yet ──▶ prepare: the scene is built out of sight while workers still compute
  *   a draft was painted (see sharpness.js), and REST_MS nothing ──▶ paint finely
  */
 (() => {
   "use strict";
 
-  const PAINT_EVERY_MS = 250, REST_MS = { running: 1000, over: 300 };
-  const { CONFIG, blank, figure, curves } = window.lossAtlas.scene, { draw, isSlow, sceneOf } = window.lossAtlas.sharpness;
+  const PAINT_EVERY_MS = 100, REST_MS = { running: 2500, over: 300 };
+  const { CONFIG, blank, bowl, figure, curves } = window.lossAtlas.scene, { draw, isSlow, sceneOf } = window.lossAtlas.sharpness, { afterFrame } = window.lossAtlas.events;
   const dark = () => document.documentElement.getAttribute("data-mantine-color-scheme") === "dark";
   const narrow = () => window.innerWidth < 768;
 
@@ -58,7 +58,7 @@
    */
   function picture(selector, followed, page, camera) {
     const me = { followed, plot: null, paint, paintSoon, look, turn, move, reset, save, leave, element: () => document.querySelector(selector) };
-    let seen = camera, timer = null, rest = null, painted = null, heard = null, frame = null, goal = null, led = false, drawing = null;
+    let seen = camera, timer = null, rest = null, painted = null, heard = null, frame = null, goal = null, led = false, drawing = null, shows = false, late = false;
 
     /** The camera as it is now, also in the middle of a drag. */
     function look() {
@@ -98,23 +98,40 @@
         return;
       }
       if (awaited) { prepare(gd); return; }
-      const { data, layout } = drawn(), scene = sceneOf(gd), draft = Boolean(scene) && finely !== true && isSlow(scene);
-      if (scene) draw(scene, draft);
+      const { data, layout } = drawn(), scene = layout.scene ? sceneOf(gd) : null, draft = Boolean(scene) && finely !== true && isSlow();
+      if (scene) draw(scene, layout, draft, gd.matches(":hover"));
       if (draft) restSoon();
       painted = performance.now();
       me.plot = gd;
       drawing = window.Plotly.react(gd, data, layout, CONFIG).then(() => gd.parentElement?.classList.add("painted"));
+      shows = true;
+      drawing.catch(() => null).then(() => afterFrame(() => afterFrame(shown)));
       listen(gd);
+    }
+
+    /** A picture stands on the screen; what came meanwhile is painted now. Pictures that are begun sooner only wait for each other. */
+    function shown() {
+      shows = false;
+      if (!late) return;
+      late = false;
+      paintSoon();
     }
 
     /** Builds the scene out of sight while nothing has come: shaders and letters take longer than the first surface. */
     function prepare(gd) {
       document.fonts.ready.then(() => {  // letters are cut out once, from the font that is there then
-        if (!isAwaited() || gd !== me.element() || me.plot === gd) return;
-        const { data, layout } = drawn(blank());
-        me.plot = gd;
-        drawing = window.Plotly.react(gd, data, layout, CONFIG);
+        if (me.plot !== gd) rehearse(gd, [blank(), bowl(1), bowl(3)]);
       });
+    }
+
+    /** Draws surfaces out of sight, one after the other, for as long as nothing has come. */
+    function rehearse(gd, [next, ...others]) {
+      if (!next || !isAwaited() || gd !== me.element()) return;
+      const { data, layout } = drawn(next), scene = sceneOf(gd);
+      if (scene) draw(scene, layout, isSlow(), false);
+      me.plot = gd;
+      drawing = window.Plotly.react(gd, data, layout, CONFIG);
+      drawing.catch(() => null).then(() => afterFrame(() => rehearse(gd, others)));
     }
 
     /** What was drawn as a draft is drawn finely when nothing has come for a while, and no hand holds it. */
@@ -125,6 +142,7 @@
     }
 
     function paintSoon() {
+      if (shows) { late = true; return; }
       timer = timer || setTimeout(paint, Math.max(0, PAINT_EVERY_MS - (performance.now() - (painted ?? -1e9))));
     }
 

@@ -30,14 +30,20 @@
   /** The range of heights that several surfaces have together; null while none has a finite one. */
   const common = (surfaces, view) => span(surfaces.flatMap((surface) => heights(surface.loss, view.log)), view);
 
-  /** A surface without meaning, with which a scene is built before there is one to show: a few cells at the centre, of a grid that Plotly leaves as it is. */
-  function blank() {
-    const half = 60, axis = Array.from({ length: 2 * half + 1 }, (_, i) => i / half - 1), table = (at) => axis.map((y) => axis.map((x) => at(x, y)));
+  /** A surface without meaning, with which a scene is built before there is one to show. */
+  function meaningless(half, at) {
+    const axis = Array.from({ length: 2 * half + 1 }, (_, i) => i / half - 1), table = (value) => axis.map((y) => axis.map((x) => value(x, y)));
     return {
       x: axis, y: axis, rows: axis.length, columns: axis.length, range: { x: [-1, 1], y: [-1, 1] }, not_finite: 0, quantities: {},
-      loss: table((x, y) => (Math.max(Math.abs(x), Math.abs(y)) < 1.5 / half ? 1 : NaN)), stderr: table(() => 0), accuracy: table(() => NaN), counts: table(() => 0),
+      loss: table(at), stderr: table(() => 0), accuracy: table(() => NaN), counts: table(() => 0),
     };
   }
+
+  /** A few cells at the centre, of a grid that Plotly leaves as it is: the least that builds a scene. */
+  const blank = () => meaningless(60, (x, y) => (Math.max(Math.abs(x), Math.abs(y)) < 1.5 / 60 ? 1 : NaN));
+
+  /** As many cells as a first stage has, with which a browser does once what it does slowly the first time. */
+  const bowl = (high) => meaningless(4, (x, y) => 2 + high * (x * x + y * y));
 
   const inks = (dark) => (dark
     ? { text: "#c7d0e0", faint: "#8592a8", grid: "#2a3446", zero: "#44516a", hover: "#1a2231", mark: "#ffffff", edge: "#0b0f17" }
@@ -192,5 +198,5 @@
     };
   }
 
-  window.lossAtlas = { ...window.lossAtlas, scene: { CONFIG, home, blank, figure, common, commonColours, basis, inks, named, flat, label } };
+  window.lossAtlas = { ...window.lossAtlas, scene: { CONFIG, home, blank, bowl, figure, common, commonColours, basis, inks, named, flat, label } };
 })();

@@ -3,13 +3,13 @@
  * Plotly cuts the cells of a small grid into up to sixteen patches each, and draws twice as many points as the screen has along each axis.
  * A graphics card does not mind; a processor that draws in its stead (SwiftShader, llvmpipe) takes most of a second for it, in which
  * the page stands still. There, what changes is drawn as a draft: the same values in the same colours, cut into fewer patches, of as
- * many points as the screen has. As soon as it rests it is drawn finely (see picture.js).
+ * many points as the screen has, without what the pointer would find. As soon as it rests it is drawn finely (see picture.js).
  */
 (() => {
   "use strict";
 
   const SOFTWARE = /swiftshader|llvmpipe|softpipe|software|basic render/i, HIDDEN = /^webkit|^mozilla/i;
-  const DRAFT_POINTS = 64;
+  const DRAFT_POINTS = 48, DRAFT_LINE = 2, AXES = ["xaxis", "yaxis", "zaxis"];  // thinner lines would have gaps
 
   /** Who draws, as far as the browser tells. */
   function renderer(gl) {
@@ -20,22 +20,58 @@
   /** The 3-D scene of a plot, if it has one. */
   const sceneOf = (plot) => (plot?._fullLayout?.scene?._scene?.glplot ? plot._fullLayout.scene._scene : null);
 
-  const asked = new WeakMap();
+  const { getContext } = HTMLCanvasElement.prototype;
+  let slow = null;
 
-  /** Whether a processor draws this scene. It is asked once: each answer waits until all that was begun is drawn. */
-  function isSlow(scene) {
-    const { gl } = scene.glplot;
-    if (!asked.has(gl)) asked.set(gl, SOFTWARE.test(renderer(gl) || ""));
-    return asked.get(gl);
+  /** Whether a processor draws 3-D pictures here. It is asked once, of a canvas of its own: of one in use, the answer would wait until all is drawn. */
+  function isSlow() {
+    if (slow === null) {
+      const gl = getContext.call(document.createElement("canvas"), "webgl");
+      slow = Boolean(gl) && SOFTWARE.test(renderer(gl) || "");
+      gl?.getExtension("WEBGL_lose_context")?.loseContext();
+    }
+    return slow;
   }
 
-  /** How the next drawing of a scene shall be: a draft, or fine. */
-  function draw(scene, draft) {
+  // To smooth edges is half of the work where a processor draws, and fine pictures have twice the points anyway. Plotly has no option for it.
+  HTMLCanvasElement.prototype.getContext = function unsmoothed(kind, options, ...more) {
+    const rough = options?.antialias && /webgl/.test(kind) && isSlow();
+    return getContext.call(this, kind, rough ? { ...options, antialias: false } : options, ...more);
+  };
+
+  const relieved = new WeakSet();
+
+  /** Spares a processor that draws what it need not do at each drawing, for which the page would stand still until all before is drawn.
+   *
+   * Plotly makes the lines of the axes anew when a number at them changes. It compiles their shader each time if nothing else holds it, and asks
+   * whether those that it has are there still.
+   */
+  function relieve({ glplot: { axes, gl } }) {
+    const line = axes._lines?.shader;
+    if (relieved.has(gl) || !line?._vref) return;
+    relieved.add(gl);
+    line._vref.count += 1;
+    line._fref.count += 1;
+    gl.isShader = gl.isProgram = () => !gl.isContextLost();
+  }
+
+  /** How the next drawing of a scene shall be: a draft, or fine.
+   *
+   * layout: with what it will be drawn.
+   * pointed: whether the pointer is on it. Else a draft leaves out the second drawing, by which Plotly finds what is under the pointer.
+   */
+  function draw(scene, layout, draft, pointed) {
+    if (draft) relieve(scene);
+    AXES.forEach((axis) => { layout.scene[axis].gridwidth = draft ? DRAFT_LINE : 1; });
     scene.glplot.pixelRatio = draft ? 1 : scene.pixelRatio;
     Object.values(scene.traces).filter((trace) => "estimateScale" in trace).forEach((trace) => {
       if (draft) trace.estimateScale = (points) => Math.max(1, Math.round(DRAFT_POINTS / points));
       else delete trace.estimateScale;  // Plotly's own again
+      if (draft && !pointed) trace.surface.drawPick = () => {};
+      else delete trace.surface.drawPick;
     });
+    if (draft && !pointed) scene.glplot.gl.readPixels = () => {};
+    else delete scene.glplot.gl.readPixels;
   }
 
   window.lossAtlas = { ...window.lossAtlas, sharpness: { draw, isSlow, sceneOf } };

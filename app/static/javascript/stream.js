@@ -1,6 +1,6 @@
 /* The surfaces of a page: one, or two side by side, or two curves in one picture.
  *
- *   events ─▶ surfaces ─┐                       ┌─▶ the pictures (Plotly.react, at most every 250 ms)
+ *   events ─▶ surfaces ─┐                       ┌─▶ the pictures (Plotly.react, one at a time)
  *   controls ─▶ view   ─┼─▶ paint ──────────────┤
  *   hand ─▶ camera     ─┘                       └─▶ the page's stores `live` and `point` (set_props)
  *
@@ -11,9 +11,9 @@
   "use strict";
 
   const { home, common, commonColours } = window.lossAtlas.scene, { cell, facts } = window.lossAtlas.values;
-  const { load, narrow, picture } = window.lossAtlas.picture, { afterFrame } = window.lossAtlas.events;
+  const { load, narrow, picture } = window.lossAtlas.picture, { afterPictures } = window.lossAtlas.events;
   const tell = (id, data) => window.dash_clientside.set_props(id, { data });
-  let page = null, words = false;
+  let page = null;
 
   /* -- what is remembered of a view, in this tab -- */
 
@@ -56,15 +56,14 @@
       document.querySelector(".toolbar")?.classList.toggle("toolbar-curve", page.followed.every(({ surface }) => !surface.y));
     }
     page.pictures.forEach((p) => p.paintSoon());
-    if (words) return;
-    words = true;
-    afterFrame(() => {
-      words = false;
-      if (!page) return;
-      tell(page.address.ids.colours, shared(page.followed.map((f) => f.live.colours || [])));
-      showPoint();
-    });
+    say();
   }
+
+  const say = afterPictures(() => {
+    if (!page) return;
+    tell(page.address.ids.colours, shared(page.followed.map((f) => f.live.colours || [])));
+    showPoint();
+  });
 
   function turned(from, camera) {
     if (page?.linked) page.pictures.forEach((p) => { if (p !== from) p.turn(camera); });
