@@ -50,5 +50,9 @@ def _row(alone: Sequence[tuple[Alone, Alone]], followed: Sequence[Followed]) -> 
     for name, title in (("web", "web and database"), ("valkey", "Valkey")):
         spent = [100 * run.cpu_s[name] / sum(run.cpu_s.values()) for run in followed]
         row[f"{title}, % of all processor time"] = Spread.of(spent)
+    own = [(before.cpu_s + after.cpu_s) / 2 for before, after in alone]
+    row["worker's processor time, times the core's"] = Spread.of(
+        run.cpu_s["worker"] / core for core, run in zip(own, followed, strict=True)
+    )
     around = Spread.of(100 * (1 - run.cpu_s["worker"] / sum(run.cpu_s.values())) for run in followed)
     return ratio.median, [around.median], row

@@ -46,6 +46,7 @@ def test_ratios_are_of_the_same_round(comparison):
     assert rows[0]["times as long"].least == pytest.approx(10.2 / 11)
     assert rows[0]["bare core again, times as long"].most == pytest.approx(1.2)
     assert rows[0]["a unit, s"].median == pytest.approx(1.0)
+    assert rows[0]["worker's processor time, times the core's"].most == pytest.approx(1.1)
     assert goals[0].reached
     assert goals[1].measured == pytest.approx(100 * 0.3 / 11.3)
     assert goals[1].reached
