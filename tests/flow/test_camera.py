@@ -48,8 +48,10 @@ def round_(eye: dict[str, float]) -> float:
 
 def turned_alike(page: Page, before: float, by: float) -> None:
     """Both pictures come to rest, turned by this angle."""
-    page.wait_for_timeout(2500)
-    eyes = page.evaluate(EYES)
+    former, eyes = None, page.evaluate(EYES)
+    while eyes != former:
+        page.wait_for_timeout(1500)
+        former, eyes = eyes, page.evaluate(EYES)
     assert len(eyes) == 2
     for eye in eyes:
         assert before - round_(eye) == pytest.approx(by, abs=0.05)

@@ -45,6 +45,8 @@ COMPILED = """(gl) => {
 
 SCENE = "document.querySelector('.surface-plot')._fullLayout.scene._scene"
 
+HIDES = f"Object.hasOwn({SCENE}.glplot.gl, 'readPixels')"
+
 SEND = """(heights) => {
   const { latest, source } = window, cells = latest.rows * latest.columns;
   setTimeout(() => window.drawn.push("a timer of 100 ms"), 100);
@@ -116,6 +118,20 @@ def test_what_is_under_the_pointer_is_found_in_a_draft_too(person, atlas):
     until(person, "window.drawn.some((each) => each.height)")
     draft = next(each for each in person.evaluate("window.drawn") if "height" in each)
     assert (draft["ratio"], draft["finds"]) == (1, True)
+
+
+def test_a_pointer_that_comes_to_a_draft_finds_what_is_under_it(person, atlas):
+    live = begin(person, atlas)
+    send(person, atlas, live, 1)
+    painted(person)
+    until(person, "window.latest")
+    until(person, f"{SCENE}.glplot.pixelRatio === 2")
+    person.mouse.move(2, 2)
+    person.evaluate(NOTE)
+    person.evaluate(SEND, [10])
+    until(person, f"{SCENE}.glplot.pixelRatio === 1 && {HIDES}")
+    person.locator(".surface-plot").dispatch_event("pointerenter")
+    assert not person.evaluate(HIDES)
 
 
 def test_the_lines_of_the_axes_are_compiled_once(person, atlas):

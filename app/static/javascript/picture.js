@@ -10,7 +10,7 @@
   "use strict";
 
   const PAINT_EVERY_MS = 100, REST_MS = { running: 2500, over: 300 };
-  const { CONFIG, blank, bowl, figure, curves } = window.lossAtlas.scene, { draw, isSlow, sceneOf } = window.lossAtlas.sharpness, { afterFrame } = window.lossAtlas.events;
+  const { CONFIG, blank, bowl, figure, curves } = window.lossAtlas.scene, { draw, find, isSlow, sceneOf } = window.lossAtlas.sharpness, { afterFrame } = window.lossAtlas.events;
   const dark = () => document.documentElement.getAttribute("data-mantine-color-scheme") === "dark";
   const narrow = () => window.innerWidth < 768;
 
@@ -58,7 +58,8 @@
    */
   function picture(selector, followed, page, camera) {
     const me = { followed, plot: null, paint, paintSoon, look, turn, move, reset, save, leave, element: () => document.querySelector(selector) };
-    let seen = camera, timer = null, rest = null, painted = null, heard = null, frame = null, goal = null, led = false, drawing = null, shows = false, late = false;
+    let seen = camera, timer = null, rest = null, painted = null, heard = null, frame = null, goal = null, led = false, drawing = null, begun = 0, shows = false, late = false;
+    const hand = new AbortController();
 
     /** The camera as it is now, also in the middle of a drag. */
     function look() {
@@ -105,16 +106,17 @@
       me.plot = gd;
       drawing = window.Plotly.react(gd, data, layout, CONFIG).then(() => gd.parentElement?.classList.add("painted"));
       shows = true;
-      drawing.catch(() => null).then(() => afterFrame(() => afterFrame(shown)));
+      late = false;
+      const mine = begun += 1;
+      drawing.catch(() => null).then(() => afterFrame(() => afterFrame(() => shown(mine))));
       listen(gd);
     }
 
     /** A picture stands on the screen; what came meanwhile is painted now. Pictures that are begun sooner only wait for each other. */
-    function shown() {
+    function shown(which) {
+      if (which !== begun) return;
       shows = false;
-      if (!late) return;
-      late = false;
-      paintSoon();
+      if (late) paintSoon();
     }
 
     /** Builds the scene out of sight while nothing has come: shaders and letters take longer than the first surface. */
@@ -142,7 +144,8 @@
     }
 
     function paintSoon() {
-      if (shows) { late = true; return; }
+      late = shows;
+      if (late) return;
       timer = timer || setTimeout(paint, Math.max(0, PAINT_EVERY_MS - (performance.now() - (painted ?? -1e9))));
     }
 
@@ -161,6 +164,11 @@
       if (!led && (event.buttons || event.touches)) page.turned(me, look());
     }
 
+    function come({ currentTarget }) {
+      const scene = sceneOf(currentTarget);
+      if (scene) find(scene);
+    }
+
     function listen(gd) {
       if (heard === gd) return;
       heard = gd;
@@ -173,7 +181,8 @@
         const act = () => page.chosen(at.place, at.surface);
         if (press.down) press.act = act; else setTimeout(act, 0);
       });
-      HAND.forEach((name) => gd.addEventListener(name, handled, { passive: true }));
+      HAND.forEach((name) => gd.addEventListener(name, handled, { passive: true, signal: hand.signal }));
+      ["pointerenter", "pointerdown"].forEach((name) => gd.addEventListener(name, come, { capture: true, passive: true, signal: hand.signal }));
       gd.on("plotly_relayout", (change) => {
         look();
         if (gd.layout.scene) gd.layout.scene.camera = seen;
@@ -223,6 +232,7 @@
     }
 
     function leave() {
+      hand.abort();
       clearTimeout(timer);
       clearTimeout(rest);
       if (frame) cancelAnimationFrame(frame);

@@ -50,6 +50,7 @@
     const line = axes._lines?.shader;
     if (relieved.has(gl) || !line?._vref) return;
     relieved.add(gl);
+    gl.canvas.addEventListener("webglcontextlost", () => { delete gl.isShader; delete gl.isProgram; relieved.delete(gl); }, { once: true });
     line._vref.count += 1;
     line._fref.count += 1;
     gl.isShader = gl.isProgram = () => !gl.isContextLost();
@@ -64,15 +65,32 @@
     if (draft) relieve(scene);
     AXES.forEach((axis) => { layout.scene[axis].gridwidth = draft ? DRAFT_LINE : 1; });
     scene.glplot.pixelRatio = draft ? 1 : scene.pixelRatio;
-    Object.values(scene.traces).filter((trace) => "estimateScale" in trace).forEach((trace) => {
+    surfaces(scene).forEach((trace) => {
       if (draft) trace.estimateScale = (points) => Math.max(1, Math.round(DRAFT_POINTS / points));
       else delete trace.estimateScale;  // Plotly's own again
-      if (draft && !pointed) trace.surface.drawPick = () => {};
-      else delete trace.surface.drawPick;
     });
-    if (draft && !pointed) scene.glplot.gl.readPixels = () => {};
-    else delete scene.glplot.gl.readPixels;
+    if (draft && !pointed) hide(scene); else show(scene);
   }
 
-  window.lossAtlas = { ...window.lossAtlas, sharpness: { draw, isSlow, sceneOf } };
+  const surfaces = (scene) => Object.values(scene.traces).filter((trace) => "estimateScale" in trace);
+
+  /** Spares the drawing by which Plotly finds what is under the pointer. */
+  function hide(scene) {
+    surfaces(scene).forEach((trace) => { trace.surface.drawPick = () => {}; });
+    scene.glplot.gl.readPixels = () => {};
+  }
+
+  function show(scene) {
+    surfaces(scene).forEach((trace) => { delete trace.surface.drawPick; });
+    delete scene.glplot.gl.readPixels;
+  }
+
+  /** The pointer has come: what is under it is drawn with the next frame. */
+  function find(scene) {
+    if (!Object.hasOwn(scene.glplot.gl, "readPixels")) return;
+    show(scene);
+    scene.glplot.update({});
+  }
+
+  window.lossAtlas = { ...window.lossAtlas, sharpness: { draw, find, isSlow, sceneOf } };
 })();

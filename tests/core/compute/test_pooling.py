@@ -1,4 +1,4 @@
-"""Max pooling of few channels gives PyTorch's values, bit for bit, of whatever numbers, sizes and layouts."""
+"""Max pooling of few channels gives PyTorch's values, of whatever numbers, sizes and layouts."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ ODD = torch.tensor([float("nan"), float("inf"), -float("inf"), 0.0, -1.0, 1e38])
     st.sampled_from([torch.channels_last, torch.contiguous_format]),
     st.sampled_from([torch.float32, torch.float64]),
     st.tuples(
-        *[st.integers(1, 3), st.sampled_from([1, 3, FEW_CHANNELS - 1, FEW_CHANNELS]), st.integers(2, 9), st.integers(2, 9)]
+        *[st.integers(1, 3), st.sampled_from([1, 3, FEW_CHANNELS - 1, FEW_CHANNELS]), st.integers(5, 16), st.integers(5, 16)]
     ),
-    st.integers(1, 2),
-    st.sampled_from([(1, 1), (2, 2), (1, 2)]),
+    st.integers(1, 5),
+    st.sampled_from([(1, 1), (2, 2), (3, 3), (4, 4), (5, 5), (1, 2), (3, 2)]),
 )
 def test_the_values_are_those_of_pytorch(seed, layout, dtype, shape, stride, size):
     generator = torch.Generator().manual_seed(seed)
