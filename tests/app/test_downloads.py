@@ -73,6 +73,7 @@ def test_a_training_run_is_a_download_also_behind_a_link(working_site, tmp_path)
     for base in (f"/surfaces/{mine}", f"/shares/{token}"):
         for suffix in ("h5", "json"):
             answer = site.http.get(f"{base}/projection.{suffix}")
+            assert answer.status_code == 200, answer.text
             assert re.search(rf'filename="run-{mine[:8]}\.projection\.{suffix}"', answer.headers["content-disposition"])
             (tmp_path / f"p.{suffix}").write_bytes(answer.content)
             found = load_projection(tmp_path / f"p.{suffix}").as_provenance()
