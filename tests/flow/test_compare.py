@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import httpx
 import pytest
 from playwright.sync_api import expect
@@ -19,8 +21,12 @@ SAME_RANGE = f"(([a, b]) => Math.abs(a[0] - b[0]) + Math.abs(a[1] - b[1]) < 1e-9
 
 @pytest.fixture
 def gallery(atlas):
-    """The gallery's surface, and how it was asked."""
-    return next(s for s in httpx.get(f"{atlas}/api/v1/surfaces").json() if s["origin"] == "gallery")
+    """The gallery's surface, and how it was asked, once its checkpoint can be computed with."""
+    found = next(s for s in httpx.get(f"{atlas}/api/v1/surfaces").json() if s["origin"] == "gallery")
+    checkpoint, end = f"{atlas}/api/v1/checkpoints/{found['request']['checkpoint']}", time.monotonic() + 120
+    while httpx.get(checkpoint).json()["state"] == "inspecting" and time.monotonic() < end:
+        time.sleep(0.2)
+    return found
 
 
 def test_the_same_on_the_test_split_is_computed_and_turned_together(person, gallery):
@@ -61,7 +67,9 @@ def test_two_curves_are_two_lines_of_one_picture_also_behind_their_link(person, 
     ids = []
     for split in ("train", "test"):
         data = {**asked["data"], "split": split, "examples": 200}
-        ids.append(httpx.post(f"{atlas}/api/v1/surfaces", json={**body, "data": data}).json()["id"])
+        answer = httpx.post(f"{atlas}/api/v1/surfaces", json={**body, "data": data})
+        assert answer.is_success, answer.text
+        ids.append(answer.json()["id"])
     person.goto(f"/compare?a={ids[0]}&b={ids[1]}")
     until(person, "document.querySelector('.surface-plot')?._fullData?.filter((t) => t.mode === 'lines+markers').length === 2")
     assert person.evaluate("document.querySelector('.surface-plot')._fullData.slice(0, 2).map((t) => t.name)") == [
