@@ -161,7 +161,7 @@
       const scene = sceneOf(event.currentTarget);
       if (!scene) return;
       stop(scene);
-      if (!led && (event.buttons || event.touches)) page.turned(me, look());
+      if (!led && (event.buttons || event.touches || event.type === "wheel")) page.turned(me, look());
     }
 
     function come({ currentTarget }) {
