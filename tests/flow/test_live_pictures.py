@@ -81,6 +81,7 @@ def test_the_scene_stands_before_the_first_stage_and_shows_nothing_until_then(pe
     person.evaluate("window.before = document.querySelector('.surface-plot')._fullLayout.scene._scene")
     send(person, atlas, live, 1)
     assert painted(person)["rows"] == len(bowl().loss)
+    assert not person.locator(".stage-note-box").is_visible(), "nobody waits for what is there, also before the words come"
     assert person.evaluate("window.before === document.querySelector('.surface-plot')._fullLayout.scene._scene")
 
 
@@ -96,7 +97,7 @@ def test_a_stage_is_painted_at_once_after_a_quiet_time_those_that_are_overtaken_
     person.evaluate(SEND, [10, 20, 30])
     until(person, f"window.drawn.filter((each) => each.height).length > 1 && {fine}")
     draft, *later = person.evaluate("window.drawn")
-    assert (draft["height"], draft["ratio"]) == (30, 1)
+    assert (draft["height"], draft["ratio"]) == (30, 1.5)
     assert later[0] == "a timer of 100 ms"
     assert (later[-1]["height"], later[-1]["ratio"]) == (30, 2)
     assert draft["corners"] < later[-1]["corners"]
@@ -117,7 +118,7 @@ def test_what_is_under_the_pointer_is_found_in_a_draft_too(person, atlas):
     person.evaluate(SEND, [10])
     until(person, "window.drawn.some((each) => each.height)")
     draft = next(each for each in person.evaluate("window.drawn") if "height" in each)
-    assert (draft["ratio"], draft["finds"]) == (1, True)
+    assert (draft["ratio"], draft["finds"]) == (1.5, True)
 
 
 def test_a_pointer_that_comes_to_a_draft_finds_what_is_under_it(person, atlas):
@@ -129,7 +130,7 @@ def test_a_pointer_that_comes_to_a_draft_finds_what_is_under_it(person, atlas):
     person.mouse.move(2, 2)
     person.evaluate(NOTE)
     person.evaluate(SEND, [10])
-    until(person, f"{SCENE}.glplot.pixelRatio === 1 && {HIDES}")
+    until(person, f"{SCENE}.glplot.pixelRatio === 1.5 && {HIDES}")
     person.locator(".surface-plot").dispatch_event("pointerenter")
     assert not person.evaluate(HIDES)
 

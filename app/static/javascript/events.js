@@ -18,14 +18,15 @@
     requestAnimationFrame(() => setTimeout(once, 0));
   }
 
-  /** What is called here acts when no picture came for a moment, or has waited long: what Dash does holds up pictures that follow. */
+  /** What is called here acts after the next frame; where a processor draws, when no picture came for a moment, or has waited long: what Dash does holds up pictures that follow. */
   function afterPictures(act) {
     let since = null, timer = null;
     const now = () => { since = null; act(); };
     return () => {
       since = since ?? performance.now();
       clearTimeout(timer);
-      timer = setTimeout(() => afterFrame(now), Math.max(0, Math.min(WORDS_AFTER_MS, since + WORDS_WITHIN_MS - performance.now())));
+      const wait = window.lossAtlas.sharpness.isSlow() ? Math.min(WORDS_AFTER_MS, since + WORDS_WITHIN_MS - performance.now()) : 0;
+      timer = setTimeout(() => afterFrame(now), Math.max(0, wait));
     };
   }
 

@@ -2,14 +2,14 @@
  *
  * Plotly cuts the cells of a small grid into up to sixteen patches each, and draws twice as many points as the screen has along each axis.
  * A graphics card does not mind; a processor that draws in its stead (SwiftShader, llvmpipe) takes most of a second for it, in which
- * the page stands still. There, what changes is drawn as a draft: the same values in the same colours, cut into fewer patches, of as
- * many points as the screen has, without what the pointer would find. As soon as it rests it is drawn finely (see picture.js).
+ * the page stands still. There, what changes is drawn as a draft: the same values in the same colours, cut into fewer patches, of
+ * fewer points, without what the pointer would find. As soon as it rests it is drawn finely (see picture.js).
  */
 (() => {
   "use strict";
 
   const SOFTWARE = /swiftshader|llvmpipe|softpipe|software|basic render/i, HIDDEN = /^webkit|^mozilla/i;
-  const DRAFT_POINTS = 48, DRAFT_LINE = 2, AXES = ["xaxis", "yaxis", "zaxis"];  // thinner lines would have gaps
+  const DRAFT_POINTS = 48, DRAFT_RATIO = 1.5, DRAFT_LINE = 1.5, AXES = ["xaxis", "yaxis", "zaxis"];  // thinner lines would have gaps
 
   /** Who draws, as far as the browser tells. */
   function renderer(gl) {
@@ -64,7 +64,7 @@
   function draw(scene, layout, draft, pointed) {
     if (draft) relieve(scene);
     AXES.forEach((axis) => { layout.scene[axis].gridwidth = draft ? DRAFT_LINE : 1; });
-    scene.glplot.pixelRatio = draft ? 1 : scene.pixelRatio;
+    scene.glplot.pixelRatio = draft ? DRAFT_RATIO : scene.pixelRatio;
     surfaces(scene).forEach((trace) => {
       if (draft) trace.estimateScale = (points) => Math.max(1, Math.round(DRAFT_POINTS / points));
       else delete trace.estimateScale;  // Plotly's own again
