@@ -25,13 +25,18 @@ def redis_url(data: Path) -> str:
 
 
 def stage_words(data: Path, surface: str) -> dict[int, int]:
-    """Stage, counted from 1 -> the time at which a worker announced the last of its units, in milliseconds since 1970."""
+    """Stage, counted from 1 -> the time at which a worker announced the last of its units, in milliseconds since 1970.
+
+    Of a unit that was computed twice, the first announcement counts.
+    """
     job = SurfaceJob.model_validate_json(BlobStore(str(data / "blobs")).get(job_key(surface)))
-    queue, said = WorkQueue.at(redis_url(data)), {}
-    last_id = "0"
+    queue, last_id = WorkQueue.at(redis_url(data)), "0"
+    said: dict[int | None, int] = {}
     while found := queue.results(last_id, block_ms=1):
         last_id = found[-1][0]
-        said.update({word.unit: int(stream_id.partition("-")[0]) for stream_id, word in found if word.subject == surface})
+        for stream_id, word in found:
+            if word.subject == surface:
+                said.setdefault(word.unit, int(stream_id.partition("-")[0]))
     queue.redis.close()
     words, latest = {}, 0
     for stage in range(len(plan(job).stages)):

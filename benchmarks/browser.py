@@ -107,7 +107,7 @@ def run(comparison: Comparison) -> tuple[list[Row], list[Goal]]:
 def _behind(surface: str, delays: list[dict[str, float]]) -> dict[str, Any]:
     return {
         "surface": surface,
-        "worker's word to event, ms": Spread.of(delay["published"] for delay in delays),
+        "worker's word to event, ms": Spread.of(delay["published"] for delay in delays if "published" in delay),
         "to the browser, ms": Spread.of(delay["arrived"] for delay in delays),
         "to the screen, ms": Spread.of(delay["painted"] for delay in delays),
     }
@@ -160,7 +160,8 @@ def _painted(page: Page, atlas: Atlas, points: int, repeats: int) -> Row:
 def _delays(page: Page, atlas: Atlas, comparison: Comparison, ready: str, seed: int) -> list[dict[str, float]]:
     """Milliseconds from a worker's last word on a stage to its event, to the browser, and to the screen; one a stage.
 
-    Workers begin when `ready` is true in the page.
+    Workers begin when `ready` is true in the page. What a stream begins with has the number of an event before it, and none of
+    its own.
     """
     body = atlas.body(comparison.job, seed=seed)
     with _worker_held_back(atlas):
@@ -182,7 +183,8 @@ def _delays(page: Page, atlas: Atlas, comparison: Comparison, ready: str, seed: 
         paints = [paint["at"] for paint in seen["paints"] if paint["began"] >= arrival["at"] - 1]
         if published and paints and stage in words:
             word = words[stage]
-            found.append({"published": published - word, "arrived": arrival["at"] - word, "painted": min(paints) - word})
+            own = {"published": published - word} if published >= word else {}
+            found.append(own | {"arrived": arrival["at"] - word, "painted": min(paints) - word})
     return found
 
 
