@@ -46,7 +46,7 @@ def bench(only: str | None, quick: bool, json_file: Path | None, write: Path | N
     g  memory
     h  in the browser
 
-    It starts what it needs and stops it again, and takes about ten minutes. Networks have random weights, and
+    It starts what it needs and stops it again, and takes about 15 minutes. Networks have random weights, and
     data are random, but for c, which takes a network of the gallery. Nothing is downloaded. Leave the machine
     alone meanwhile. A part that cannot be measured here says why.
     """  # noqa: D301  # \b keeps the lines below it

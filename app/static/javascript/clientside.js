@@ -192,7 +192,7 @@
       const spinner = HOMES[live.state] && note ? html("Div", { className: "stage-spinner" }) : null;
       return [
         badge(word, colour), done, `progress-bar ${HOMES[live.state] ? "" : "progress-over"}`, sentence(live),
-        live.problem || null, note ? html("Div", { className: `stage-note-box ${live.facts ? "" : "stage-note-early"}` }, spinner, html("Div", {}, note)) : null,
+        live.problem || null, note ? html("Div", { className: `stage-note-box ${HOMES[live.state] && !live.facts ? "stage-note-early" : ""}` }, spinner, html("Div", {}, note)) : null,
       ];
     },
     buttons(live, told) {

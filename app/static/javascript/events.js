@@ -21,7 +21,11 @@
   /** What is called here acts after the next frame; where a processor draws, when no picture came for a moment, or has waited long: what Dash does holds up pictures that follow. */
   function afterPictures(act) {
     let since = null, timer = null;
-    const now = () => { since = null; act(); };
+    const now = () => {
+      if (since === null) return;  // another frame has said it
+      since = null;
+      act();
+    };
     return () => {
       since = since ?? performance.now();
       clearTimeout(timer);
@@ -44,7 +48,7 @@
 
     const say = afterPictures(() => { if (!left) tell(address.ids.live, me.live); });
 
-    /** The page's store is told of it a moment later: of events that came soon after each other once, and after the picture. */
+    /** The page's store is told of it a moment later: of events that came soon after each other once; where a processor draws, after the pictures. */
     function report(change) {
       me.live = { ...me.live, ...change };
       say();

@@ -49,7 +49,7 @@
     showPoint();
   }
 
-  /** Something new came: the pictures first, and then what is said in words, which takes Dash longer. */
+  /** Something new came: the pictures, and then what is said in words, which takes Dash longer (see `afterPictures`). */
   function heard(mine) {
     if (page !== mine) return;
     if (page.followed.every(({ surface }) => surface)) {  // a live one was not known to be a curve before
