@@ -56,6 +56,9 @@ WATCH = """() => {
 }"""
 """Notes when each picture stands on the screen: two frames after Plotly says that it has drawn."""
 
+DELAYS = {"published": "worker's word to event, ms", "arrived": "to the browser, ms", "painted": "to the screen, ms"}
+"""What is measured of a stage, and its column."""
+
 LIVE = 3
 """Surfaces that are computed while each of `OPENED` is so."""
 
@@ -105,12 +108,8 @@ def run(comparison: Comparison) -> tuple[list[Row], list[Goal]]:
 
 
 def _behind(surface: str, delays: list[dict[str, float]]) -> dict[str, Any]:
-    return {
-        "surface": surface,
-        "worker's word to event, ms": Spread.of(delay["published"] for delay in delays if "published" in delay),
-        "to the browser, ms": Spread.of(delay["arrived"] for delay in delays),
-        "to the screen, ms": Spread.of(delay["painted"] for delay in delays),
-    }
+    found = {name: [delay[name] for delay in delays if name in delay] for name in DELAYS}
+    return {"surface": surface} | {title: Spread.of(found[name]) for name, title in DELAYS.items() if found[name]}
 
 
 @contextmanager
