@@ -285,6 +285,18 @@ def test_nothing_is_wider_than_a_phone(open_context):
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+def test_a_page_begins_at_its_top_wherever_the_one_before_was(open_context):
+    page = open_context(width=390, height=844)
+    page.goto("/new")
+    expect(page.get_by_role("button", name="Compute")).to_be_enabled()
+    page.get_by_role("button", name="Compute").scroll_into_view_if_needed()
+    assert page.evaluate("window.scrollY") > 100
+    page.get_by_role("button", name="Compute").click()
+    page.wait_for_url("**/surface/*")
+    painted(page)
+    assert page.evaluate("window.scrollY") == 0
+
+
 @pytest.mark.parametrize("path", ["/nowhere", "/surface/0", "/s/never-made"])
 def test_a_place_that_is_not_there_says_so(person, watch, path):
     watch.expected.add(404)

@@ -35,6 +35,7 @@
 
   /* -- every page -- */
 
+  let former = null, back = false; window.addEventListener("popstate", () => { back = true; });
   const shell = {
     /** The page at an address, as the server lays it out; a sentence where it does not. */
     async show(path, search) {
@@ -51,16 +52,15 @@
       } catch { /* said below */ }
       return [html("Div", { className: "not-found", role: "alert" }, problem), "Loss Atlas"];
     },
-    /** Marks the page in the navigation; a figure that was left closes its stream. */
+    /** Marks the page in the navigation, and shows its top, but for one that is gone back to; a figure that was left closes its stream. */
     arrive(path, title) {
       const here = path || "/";
-      document.querySelectorAll(".top-link").forEach((link) => {
-        if (link.getAttribute("href") === here) link.setAttribute("aria-current", "page"); else link.removeAttribute("aria-current");
-      });
+      if (![null, here].includes(former) && !back) window.scrollTo(0, 0);
+      [former, back] = [here, false];
+      document.querySelectorAll(".top-link").forEach((link) => (link.getAttribute("href") === here ? link.setAttribute("aria-current", "page") : link.removeAttribute("aria-current")));
       if (title) document.title = title;
       if (!here.startsWith("/s/")) document.documentElement.dataset.frame = "whole";
-      const two = here === "/compare" && new URLSearchParams(window.location.search).has("b");
-      if (!two && !/^\/(surface|s)\//.test(here)) stream.leave();
+      if (!/^\/(surface|s)\//.test(here) && !(here === "/compare" && new URLSearchParams(window.location.search).has("b"))) stream.leave();
       if (here === "/new") stream.load().catch(() => null);
       return here;
     },
