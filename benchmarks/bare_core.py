@@ -9,6 +9,7 @@ line on stdout says how long that took.
 from __future__ import annotations
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO
 
+from benchmarks import processes
 from benchmarks.material import images, request, tensors
 from benchmarks.system import SHAPE, WIDTHS, Job, environment, stop
 from landscape_core.errors import ComputationFailed
@@ -109,8 +111,8 @@ def main(arguments: list[str]) -> None:
         evaluator = Evaluator(request("mlp", job.points, examples=examples, seed=seed), weights, held, threads=threads)
         for start, stop_ in chunk_bounds(examples):
             evaluator.tally(cells[:count], start, stop_)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-        return Alone(time.perf_counter() - began, time.process_time() - used, peak)
+        took, spent = time.perf_counter() - began, time.process_time() - used
+        return Alone(took, spent, _peak_bytes())
 
     found = measure(0, 4)
     while True:
@@ -120,6 +122,13 @@ def main(arguments: list[str]) -> None:
         if not seed:
             return
         found = measure(int(seed), len(cells))
+
+
+def _peak_bytes() -> int:
+    """The largest memory of this process; what `getrusage` says may be that of the one that started it."""
+    if processes.PROC.exists():
+        return processes.peak_bytes([os.getpid()])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _pipe(stream: IO[bytes] | None) -> IO[bytes]:

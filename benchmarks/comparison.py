@@ -13,14 +13,21 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.bare_core import Alone, BareCore, bare_core
 from benchmarks.repeating import TELL, rounds
 from benchmarks.system import Atlas, Followed, Job, running
 from landscape_core.errors import LandscapeError
 
+if TYPE_CHECKING:
+    from benchmarks.fast_budget import Trained
+
 QUICK, FULL = Job(51, 200), Job(51, 3000)
 COLD_EXAMPLES = 500
+LARGE, LARGE_QUICK = Job(51, 5000, "resnet56"), Job(51, 300, "resnet20")
+LARGE_TIMES, LARGE_STAGES = 3, 2
+"""How many surfaces of a large network are begun with each system, and how many stages of each are waited for."""
 LEAST, MOST, BUDGET_S = 3, 7, 300.0
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -37,6 +44,9 @@ KINDS = {
 }
 """What can be measured, in the order in which a round goes through it: a system stands between two runs of its core."""
 
+BEGUN = "surfaces of a large network, begun"
+"""Asked for beside `KINDS`: what `Comparison.begun` holds, of all systems that are asked for."""
+
 
 @dataclass
 class Comparison:
@@ -47,16 +57,20 @@ class Comparison:
         quick: A small job, and one round.
         tell: Hears what is being measured.
         wanted: Kinds that are asked for sooner or later; the first to ask has all of them measured.
+        trained: Networks that were given.
     """
 
     folder: Path
     quick: bool = False
     tell: Callable[[str], None] = TELL
     wanted: set[str] = field(default_factory=set)
+    trained: Sequence[Trained] = ()
     cold: dict[str, Followed] = field(default_factory=dict)
     """By kind, the first surface of a system."""
     peaks: dict[str, dict[str, int]] = field(default_factory=dict)
     """By kind, the largest memory of a system's processes."""
+    begun: dict[str, list[list[float]]] = field(default_factory=dict)
+    """By kind, seconds to the first stages of each surface of a large network; the first is the first that was computed."""
     _alone: dict[str, list[Alone]] = field(default_factory=dict)
     _followed: dict[str, list[Followed]] = field(default_factory=dict)
     _pairs: list[float] = field(default_factory=list)
@@ -67,6 +81,11 @@ class Comparison:
     def job(self) -> Job:
         """The surface that is computed again and again."""
         return QUICK if self.quick else FULL
+
+    @cached_property
+    def large_job(self) -> Job:
+        """What is begun, and left when its first stages are there."""
+        return LARGE_QUICK if self.quick else LARGE
 
     @property
     def cold_job(self) -> Job:
@@ -110,6 +129,13 @@ class Comparison:
                     self.tell(f"round {index + 1}: {KINDS[kind]}")
                     self._once(kind, cores.get(kind, ()), systems.get(kind), seed=100 + 2 * index)
             self.peaks = {kind: atlas.peak_bytes() for kind, atlas in systems.items() if atlas.knows_processes}
+            if BEGUN in self.wanted:
+                for kind, atlas in systems.items():
+                    self.tell(f"surfaces of {self.large_job.architecture} begun: {KINDS[kind]}")
+                    self.begun[kind] = [
+                        atlas.first_stages(self.large_job, seed, LARGE_STAGES)
+                        for seed in range(1, 2 if self.quick else 1 + LARGE_TIMES)
+                    ]
 
     def _start(self, stack: ExitStack, kinds: Sequence[str]) -> tuple[dict[str, list[BareCore]], dict[str, Atlas]]:
         cores: dict[str, list[BareCore]] = {}

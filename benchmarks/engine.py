@@ -7,6 +7,8 @@ Both measure the same cells of the same network on the same random images in tur
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import nn
@@ -27,6 +29,9 @@ CASES = {
     "densenet121": ("densenet121", (32, 32, 3), 64),
 }
 """Label -> architecture, shape of an image, examples."""
+
+GOALS = {"mlp 784-128-10": 10.0, "resnet20": 1.5, "resnet56": 1.4}
+"""How many times as fast each is to be at least."""
 
 KINDS: tuple[str, ...] = ()
 QUICK_SHARE = 8
@@ -64,9 +69,17 @@ def run(comparison: Comparison) -> tuple[list[Row], list[Goal]]:
         for label in CASES:
             comparison.tell(label)
             rows.append(row(label, comparison.quick))
-        return rows, []
+        return rows, _goals(rows)
     finally:
         torch.set_num_threads(before)
+
+
+def _goals(rows: Sequence[Row]) -> list[Goal]:
+    """Of the speed of each network that has one, and of all values."""
+    ratios = {row["network"]: row["times as fast"].median for row in rows if row["network"] in GOALS}
+    found = [Goal(f"{name} {GOALS[name]:g} times as fast", ratio, ratio >= GOALS[name]) for name, ratio in ratios.items()]
+    most = max(row["largest difference of a loss, relative"] for row in rows)
+    return [*found, Goal("losses equal to those of the plain loop within 1e-5", most, most <= 1e-5)]
 
 
 def row(label: str, quick: bool) -> Row:

@@ -12,11 +12,11 @@ from collections.abc import Callable
 
 import torch
 
-from benchmarks.comparison import CORES
+from benchmarks.comparison import CORES, Comparison
 from benchmarks.engine import CASES
 from benchmarks.material import images, request, tensors
 from benchmarks.repeating import rounds, seconds
-from benchmarks.table import Row, Spread
+from benchmarks.table import Goal, Row, Spread
 from landscape_core.catalogue import macs_per_example
 from landscape_core.compute import Evaluator, Examples
 from landscape_core.requests import ArchitectureSpec
@@ -25,17 +25,23 @@ SIZE, QUICK_SIZE = 1024, 256
 """Rows and columns of the matrices."""
 EXAMPLES, QUICK_EXAMPLES = {"mlp": 60_000, "densenet121": 64}, {"mlp": 2048, "densenet121": 4}
 """What is not listed has 256, and 16."""
+KINDS: tuple[str, ...] = ()
+GOAL, SHARE = 0.7, "share of the faster product"
 CELLS, MOST, BUDGET_S = 2, 5, 25.0
 """Cells of a measurement, rounds, and seconds of each network and number of threads."""
 
 
-def run(quick: bool) -> list[Row]:
+def run(comparison: Comparison) -> tuple[list[Row], list[Goal]]:
     """One row for each network and number of threads."""
     before = torch.get_num_threads()
     try:
-        return [_row(label, threads, quick) for threads in sorted({1, CORES}) for label in CASES]
+        rows = [_row(label, threads, comparison.quick) for threads in sorted({1, CORES}) for label in CASES]
     finally:
         torch.set_num_threads(before)
+    least = {label: min(row[SHARE].median for row in rows if row["network"] == label) for label in CASES}
+    return rows, [
+        Goal(f"{label} at least at {GOAL} of a large product", share, share >= GOAL) for label, share in least.items()
+    ]
 
 
 def products(size: int) -> dict[str, Callable[[], object]]:
@@ -71,5 +77,5 @@ def _row(label: str, threads: int, quick: bool) -> Row:
         "threads": threads,
         "engine, GFLOP/s": Spread.of(speed / 1e9 for speed, _ in taken).median,
         **{f"{name}, GFLOP/s": Spread.of(limits[name] / 1e9 for _, limits in taken).median for name in multiply},
-        "share of the faster product": Spread.of(speed / max(limits.values()) for speed, limits in taken),
+        SHARE: Spread.of(speed / max(limits.values()) for speed, limits in taken),
     }

@@ -32,7 +32,7 @@ def tensors(architecture: str, widths: tuple[int, ...] = (784, 128, 10), seed: i
     for name, shape in shapes.items():
         spread = np.sqrt(2 / np.prod(shape[1:])) if len(shape) > 1 else 0.1
         middle = 1.0 if len(shape) == 1 and name.endswith(("running_var", "weight")) else 0.0
-        made[name] = (middle + spread * rng.standard_normal(shape)).astype(np.float32)
+        made[name] = np.asarray(middle + spread * rng.standard_normal(shape), np.float32)
     return made
 
 

@@ -27,22 +27,32 @@ from landscape_core.errors import ComputationFailed
 READY = re.compile(r"Loss Atlas is ready: (http://\S+)")
 READY_WITHIN_S, STOPPED_WITHIN_S, QUIET_WITHIN_S, SILENT_S = 120.0, 30.0, 120.0, 600.0
 WIDTHS, SHAPE = (784, 256, 128, 10), (28, 28)
+OF_CIFAR10 = (32, 32, 3)
 
 
 @dataclass(frozen=True)
 class Job:
-    """The surface that all are measured with: a perceptron 784-256-128-10 on images of MNIST's shape.
+    """A surface to measure with: of a perceptron 784-256-128-10 on images of MNIST's shape, or a ResNet on CIFAR-10's.
 
     Attributes:
         points: Cells along each axis.
         examples: At every cell.
+        architecture: `mlp`, or a catalogued ResNet.
     """
 
     points: int
     examples: int
+    architecture: str = "mlp"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of an example."""
+        return SHAPE if self.architecture == "mlp" else OF_CIFAR10
 
     def __str__(self) -> str:
-        return f"{self.points} × {self.points} cells, mlp {'-'.join(map(str, WIDTHS))}, {self.examples:,} examples of 28 × 28"
+        name = f"mlp {'-'.join(map(str, WIDTHS))}" if self.architecture == "mlp" else self.architecture
+        size = f"{self.shape[0]} × {self.shape[1]}"
+        return f"{self.points} × {self.points} cells, {name}, {self.examples:,} examples of {size}"
 
 
 @dataclass(frozen=True)
@@ -104,13 +114,15 @@ class Atlas:
     def body(self, job: Job, seed: int) -> dict[str, Any]:
         """The request of a job along directions of this seed; what it needs is uploaded the first time."""
         if job not in self._uploaded:
-            checkpoint = self.upload("checkpoints", "bench.safetensors", save(tensors("mlp", WIDTHS)))
+            checkpoint = self.upload("checkpoints", "bench.safetensors", save(tensors(job.architecture, WIDTHS)))
             buffer = io.BytesIO()
-            x, y = images(job.examples, SHAPE)
+            x, y = images(job.examples, job.shape)
             np.savez(buffer, x=x, y=y)
             self._uploaded[job] = checkpoint["id"], self.upload("datasets", "bench.npz", buffer.getvalue())["id"]
         checkpoint_id, dataset = self._uploaded[job]
-        asked = request("mlp", job.points, examples=job.examples, checkpoint=checkpoint_id, dataset=dataset, seed=seed)
+        asked = request(
+            job.architecture, job.points, examples=job.examples, checkpoint=checkpoint_id, dataset=dataset, seed=seed
+        )
         found: dict[str, Any] = json.loads(asked.canonical_json())
         return found
 
@@ -139,6 +151,31 @@ class Atlas:
         self._wait_until_idle(surface)
         cpu = {name: after[name] - used for name, used in before.items()}
         return Followed(surface, tuple(stages), seconds, last, size, provenance["seconds"], provenance["units"], cpu)
+
+    def first_stages(self, job: Job, seed: int, number: int) -> list[float]:
+        """Seconds from the request to the arrival of each of the first stages; then the surface is cancelled.
+
+        Args:
+            job: A surface that nobody asked for before.
+            seed: Of its directions.
+            number: How many stages are waited for.
+
+        Raises:
+            ComputationFailed: It ended before.
+        """
+        body, stages = self.body(job, seed), list[float]()
+        began = time.perf_counter()
+        surface = self.http.post("/surfaces", json=body).raise_for_status().json()["id"]
+        for kind, data, _ in self._events(surface):
+            if kind == "surface":
+                stages += [time.perf_counter() - began] * (data["stage"] - len(stages))
+            if len(stages) >= number or kind == "end":
+                break
+        if len(stages) < number:
+            raise ComputationFailed(f"The surface of the benchmark ended after {len(stages)} stages, expected {number}.")
+        self.http.post(f"/surfaces/{surface}/cancel").raise_for_status()
+        _wait_for_workers(self, None)
+        return stages[:number]
 
     @property
     def knows_processes(self) -> bool:
@@ -232,11 +269,12 @@ def _address(process: subprocess.Popen[bytes], log: Path) -> str:
     raise ComputationFailed(f"lossatlas up did not start: {words[-1] if words else 'it says nothing'}")
 
 
-def _wait_for_workers(atlas: Atlas, workers: int) -> None:
+def _wait_for_workers(atlas: Atlas, workers: int | None) -> None:
+    """Returns when so many workers, or all that there are, have nothing to do."""
     waited_until = time.monotonic() + READY_WITHIN_S
     while time.monotonic() < waited_until:
         found = atlas.http.get("/activity").raise_for_status().json()["workers"]
-        if sum(worker["state"] == "idle" for worker in found) == workers:
+        if sum(worker["state"] == "idle" for worker in found) == (len(found) if workers is None else workers):
             return
         time.sleep(0.1)
     raise ComputationFailed(f"expected {workers} idle workers within {READY_WITHIN_S:g} s, found {len(found)}")
