@@ -45,6 +45,8 @@ NEW_FIT: Final = "new-fit"
 NEW_FITTED: Final = "new-fitted"
 NEW_RANGE_NOTE: Final = "new-range-note"
 NEW_DATA_NOTE: Final = "new-data-note"
+NEW_WAITING: Final = "new-waiting"
+NEW_TICK: Final = "new-tick"
 
 SURFACE_ADDRESS: Final = "surface-address"
 SURFACE_LIVE: Final = "surface-live"

@@ -42,6 +42,7 @@ SCRIPTS = (
     "javascript/picture.js",
     "javascript/stream.js",
     "javascript/upload.js",
+    "javascript/whereabouts.js",
     "javascript/clientside.js",
 )
 DESCRIPTION = "An interactive atlas of neural-network loss landscapes: filter-normalised surfaces, measured and shared."

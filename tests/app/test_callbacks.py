@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from app import forms, ids
 from app.pages import PAGES
+from app.pages.new_surface.layout import before_the_form
 from app.pages_server import Pages, attach
 from app.schemas import View
 from landscape_core.requests import SurfaceRequest
@@ -46,6 +47,7 @@ def layouts(services, settings, ready_checkpoint) -> dict[str, Any]:
     compare = next(page for page in PAGES if page.path == "/compare")
     states = {"/compare, one": {"a": surface}, "/compare, both": {"a": surface, "b": surface}}
     made = {page.path: asyncio.run(layout(page)) for page in PAGES}
+    made["/new, before"] = before_the_form(())
     return made | {name: asyncio.run(layout(compare, **query)) for name, query in states.items()}
 
 

@@ -329,3 +329,42 @@ def test_the_labels_of_a_row_stand_level(person):
         expect(person.get_by_text(label, exact=True).first).to_be_visible()
     tops = "['Cut along', 'Directions'].map(t => [...document.querySelectorAll('label')].find(l => l.textContent === t).getBoundingClientRect().y)"
     until(person, f"(([one, other]) => Math.abs(one - other) < 0.75)({tops})", 10)  # at one instant: the page fills from above
+
+
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (390, 844)])
+def test_a_page_that_is_gone_back_to_stands_where_it_was_left(open_context, width, height):
+    page = open_context(width=width, height=height)
+    page.goto("/")
+    card = page.locator(".card", has_text="A small network on Fashion-MNIST")
+    card.wait_for()
+    until(page, "document.documentElement.scrollHeight > 2000")
+    page.evaluate("window.scrollTo(0, document.documentElement.scrollHeight)")
+    place = page.evaluate("window.scrollY")
+    assert place > 300
+    page.evaluate("document.querySelector('.card').click()")  # the mouse would scroll to it first
+    page.wait_for_url("**/surface/*")
+    painted(page)
+    assert page.evaluate("window.scrollY") == 0
+    page.wait_for_timeout(1000)  # the picture's page has its own height by then
+    page.go_back()
+    card.wait_for()
+    until(page, f"Math.abs(window.scrollY - {place}) < 2", 10)
+
+
+FORM_SEEN = """() => {
+  window.forms = [];
+  new MutationObserver(() => {
+    const form = document.querySelector('.form');
+    if (form && window.forms.at(-1) !== form.className.trim()) window.forms.push(form.className.trim());
+  }).observe(document, { subtree: true, childList: true, attributes: true, attributeFilter: ['class'] });
+}"""
+
+
+def test_the_form_begins_with_what_is_chosen_alone(open_context):
+    page = open_context(width=390, height=844)
+    page.goto("/checkpoints")
+    expect(page.locator("main").get_by_role("link", name="New surface").first).to_be_visible()  # a network has been inspected
+    page.add_init_script(f"({FORM_SEEN})()")
+    page.goto("/new")
+    expect(page.get_by_role("button", name="Compute")).to_be_enabled()
+    assert page.evaluate("window.forms") == ["form shape-surface order-seed directions-random curvature-off budget-exact"]

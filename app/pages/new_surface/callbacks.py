@@ -6,6 +6,7 @@ shape, order, directions, preprocessing, curvature, budget ──▶ clientside 
 presets ──▶ clientside ──▶ points      new draw ──▶ clientside ──▶ seeds
 normalisation ──▶ clientside ──▶ its explanation      directions upload ──▶ clientside ──▶ file id
 run ──▶ `run_range` ──▶ range of the grid, and what it holds of the run
+tick ──▶ come ──▶ the form in the place of what was shown before it (only while a checkpoint is being inspected)
 every field ──▶ weigh ──▶ request, errors at the fields, cost, what a curvature map costs, Compute
 Compute, request ──▶ ask ──▶ location
 """
@@ -16,8 +17,10 @@ import asyncio
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
 
 from dash import ALL, ClientsideFunction, Dash, Input, Output, State, ctx, no_update
+from dash.development.base_component import Component
 from dash.exceptions import PreventUpdate
 from pydantic import ValidationError
 
@@ -25,7 +28,7 @@ from app import forms, ids
 from app.pages import uploads, words
 from app.pages.new_surface import choices, run_range
 from app.pages.new_surface.curvature_choices import curvature_note
-from app.pages.new_surface.layout import cost, obstacles
+from app.pages.new_surface.layout import cost, is_awaited, layout, obstacles
 from app.pages.notices import listen
 from landscape_core.errors import InvalidRequest, NotFound
 from landscape_core.requests import SurfaceRequest
@@ -64,6 +67,12 @@ def register(app: Dash, services: Services) -> None:
         prevent_initial_call=True,
         running=[(Output(ids.NEW_COMPUTE, "loading"), True, False)],
     )(partial(ask, services))
+    on(
+        Output(ids.NEW_WAITING, "children"),
+        Input(ids.NEW_TICK, "n_intervals"),
+        State(ids.LOCATION, "search"),
+        prevent_initial_call=True,
+    )(partial(come, services))
     register_weighing(app, services)
     run_range.register(app, services)
     register_clientside(app)
@@ -83,6 +92,14 @@ def register_weighing(app: Dash, services: Services) -> None:
         State(ids.field(ALL), "id"),
         State(ids.field_error(ALL), "id"),
     )(partial(weigh, services))
+
+
+async def come(services: Services, _ticks: int, search: str | None) -> Component:
+    """The form, or that there is nothing to compute from, once no checkpoint is being inspected that may give one."""
+    known = await asyncio.to_thread(services.checkpoints)
+    if is_awaited(known):
+        raise PreventUpdate
+    return await layout(services, services.settings, dict(parse_qsl((search or "").removeprefix("?"))))
 
 
 # More than 40 lines: one entry for each callback.

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from app.services import Services
     from app.settings import AppSettings
 
+REFRESH_MS = 1000
 LEAD = (
     "Choose a network, the examples it is measured on, and the plane that is cut through its weights. The same question is "
     "computed once: asked again, it is answered from what is stored."
@@ -39,7 +40,7 @@ async def layout(services: Services, settings: AppSettings, query: Mapping[str, 
     known = await asyncio.to_thread(services.checkpoints)
     offered = choices.checkpoints(known)
     if not offered:
-        return page("New surface", LEAD, no_checkpoint())
+        return before_the_form(known)
     datasets = await asyncio.to_thread(services.datasets)
     values = await begin(services, query, known)
     candidates = next((c.candidates for c in known if c.id == values["checkpoint"]), ())
@@ -59,7 +60,7 @@ async def layout(services: Services, settings: AppSettings, query: Mapping[str, 
         section("Budget", *budget(values), icon_name="clock"),
         section("Curvature", *curvature_map(values), icon_name="chart-spline"),
     ]
-    form = html.Div(sections, className="form", id=ids.NEW_SHAPE)
+    form = html.Div(sections, className=in_sight(values), id=ids.NEW_SHAPE)
     return page(
         "New surface",
         LEAD,
@@ -69,6 +70,14 @@ async def layout(services: Services, settings: AppSettings, query: Mapping[str, 
         dcc.Store(id=ids.NEW_ORIGIN, data=origin(values)),
         wide=True,
     )
+
+
+def in_sight(values: Mapping[str, Any]) -> str:
+    """The form's classes, which say what of it is in sight; later the clientside `form.reveal` gives them."""
+    shape, order, directions = values[forms.SHAPE], values[forms.ORDER], values[forms.DIRECTIONS]
+    own = "preprocessing-custom" if values["data.preprocessing"] == forms.CUSTOM else ""
+    chosen = f"curvature-{values[forms.CURVATURE]} budget-{values['budget']}"
+    return f"form shape-{shape} order-{order} directions-{directions} {chosen} {own}"
 
 
 async def begin(services: Services, query: Mapping[str, str], known: Sequence[CheckpointInfo]) -> dict[str, Any]:
@@ -94,6 +103,28 @@ def origin(values: Mapping[str, Any]) -> dict[str, Any]:
     """What the form began with, so that the usual preprocessing of a data set does not replace a chosen one."""
     chosen = {"dataset": values["data.dataset"], "preprocessing": values["data.preprocessing"]}
     return {**chosen, "norms": choices.NORM_MEANING}
+
+
+def before_the_form(known: Sequence[CheckpointInfo]) -> Component:
+    """What is shown while there is nothing to compute from; it makes way for the form if a checkpoint is being inspected."""
+    waiting = is_awaited(known)
+    tick = dcc.Interval(id=ids.NEW_TICK, interval=REFRESH_MS, disabled=not waiting)
+    return html.Div([page("New surface", LEAD, being_inspected() if waiting else no_checkpoint()), tick], id=ids.NEW_WAITING)
+
+
+def is_awaited(known: Sequence[CheckpointInfo]) -> bool:
+    """Whether there is nothing to compute from, but a checkpoint that is being inspected."""
+    return not choices.checkpoints(known) and any(checkpoint.state == "inspecting" for checkpoint in known)
+
+
+def being_inspected() -> Component:
+    """What is shown while the only checkpoints are being inspected."""
+    return empty(
+        "layers",
+        "A checkpoint is being inspected",
+        "The form comes by itself once its network is recognised.",
+        link_button("Checkpoints", "/checkpoints", "layers"),
+    )
 
 
 def no_checkpoint() -> Component:

@@ -2,7 +2,7 @@
 (() => {
   "use strict";
 
-  const { stream } = window.lossAtlas;
+  const { stream, whereabouts } = window.lossAtlas;
   const no = () => window.dash_clientside.no_update;
 
   /* -- components and words -- */
@@ -35,7 +35,6 @@
 
   /* -- every page -- */
 
-  let former = null, back = false; window.addEventListener("popstate", () => { back = true; });
   const shell = {
     /** The page at an address, as the server lays it out; a sentence where it does not. */
     async show(path, search) {
@@ -52,11 +51,10 @@
       } catch { /* said below */ }
       return [html("Div", { className: "not-found", role: "alert" }, problem), "Loss Atlas"];
     },
-    /** Marks the page in the navigation, and shows its top, but for one that is gone back to; a figure that was left closes its stream. */
+    /** Marks the page in the navigation, and shows its top, or where it was left; a figure that was left closes its stream. */
     arrive(path, title) {
       const here = path || "/";
-      if (![null, here].includes(former) && !back) window.scrollTo(0, 0);
-      [former, back] = [here, false];
+      whereabouts.enter(here);
       document.querySelectorAll(".top-link").forEach((link) => (link.getAttribute("href") === here ? link.setAttribute("aria-current", "page") : link.removeAttribute("aria-current")));
       if (title) document.title = title;
       if (!here.startsWith("/s/")) document.documentElement.dataset.frame = "whole";
