@@ -27,7 +27,7 @@ up: .venv/.installed
 	@exec $(BIN)/lossatlas up $(ARGS)
 
 test: .venv/.installed-dev
-	@exec $(if $(filter-out 0,$(JOBS)),env OMP_NUM_THREADS=1) $(BIN)/python -m pytest $(if $(filter-out 0,$(JOBS)),-n $(JOBS) --dist loadfile) $(ARGS)
+	@exec $(if $(filter-out 0,$(JOBS)),env OMP_NUM_THREADS=1) $(BIN)/python -m pytest $(if $(filter-out 0,$(JOBS)),-n $(JOBS) --dist loadfile --no-loadscope-reorder) $(ARGS)
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .

@@ -15,10 +15,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
+
 from benchmarks.bare_core import Alone, BareCore, bare_core
 from benchmarks.repeating import TELL, rounds
 from benchmarks.system import Atlas, Followed, Job, running
-from landscape_core.errors import LandscapeError
+from landscape_core.errors import ComputationFailed, LandscapeError
 
 if TYPE_CHECKING:
     from benchmarks.fast_budget import Trained
@@ -44,8 +46,8 @@ KINDS = {
 }
 """What can be measured, in the order in which a round goes through it: a system stands between two runs of its core."""
 
-BEGUN = "surfaces of a large network, begun"
-"""Asked for beside `KINDS`: what `Comparison.begun` holds, of all systems that are asked for."""
+BEGUN, BEGUN_BY = "surfaces of a large network, begun", ("system", "system2")
+"""Asked for beside `KINDS`: what `Comparison.begun` holds, of these systems, which must be asked for too."""
 
 
 @dataclass
@@ -70,7 +72,7 @@ class Comparison:
     peaks: dict[str, dict[str, int]] = field(default_factory=dict)
     """By kind, the largest memory of a system's processes."""
     begun: dict[str, list[list[float]]] = field(default_factory=dict)
-    """By kind, seconds to the first stages of each surface of a large network; the first is the first that was computed."""
+    """By kind, seconds to the first stages of each surface of a large network; not there where they did not come."""
     _alone: dict[str, list[Alone]] = field(default_factory=dict)
     _followed: dict[str, list[Followed]] = field(default_factory=dict)
     _pairs: list[float] = field(default_factory=list)
@@ -118,6 +120,9 @@ class Comparison:
             except LandscapeError as error:
                 self._failed = error
                 raise
+            except httpx.HTTPError as error:
+                self._failed = ComputationFailed(f"A Loss Atlas of the benchmark did not answer as expected: {error}")
+                raise self._failed from error
             self._done = True
 
     def _rounds(self) -> None:
@@ -130,12 +135,17 @@ class Comparison:
                     self._once(kind, cores.get(kind, ()), systems.get(kind), seed=100 + 2 * index)
             self.peaks = {kind: atlas.peak_bytes() for kind, atlas in systems.items() if atlas.knows_processes}
             if BEGUN in self.wanted:
-                for kind, atlas in systems.items():
-                    self.tell(f"surfaces of {self.large_job.architecture} begun: {KINDS[kind]}")
-                    self.begun[kind] = [
-                        atlas.first_stages(self.large_job, seed, LARGE_STAGES)
-                        for seed in range(1, 2 if self.quick else 1 + LARGE_TIMES)
-                    ]
+                self._begin(systems)
+
+    def _begin(self, systems: dict[str, Atlas]) -> None:
+        """Surfaces of a large network; what goes wrong there leaves the rounds as they are."""
+        for kind in BEGUN_BY:
+            self.tell(f"surfaces of {self.large_job.architecture} begun: {KINDS[kind]}")
+            seeds = range(1, 2 if self.quick else 1 + LARGE_TIMES)
+            try:
+                self.begun[kind] = [systems[kind].first_stages(self.large_job, seed, LARGE_STAGES) for seed in seeds]
+            except (LandscapeError, httpx.HTTPError) as error:
+                self.tell(f"not begun: {error}")
 
     def _start(self, stack: ExitStack, kinds: Sequence[str]) -> tuple[dict[str, list[BareCore]], dict[str, Atlas]]:
         cores: dict[str, list[BareCore]] = {}

@@ -175,16 +175,23 @@ def _goals(rows: Sequence[Row]) -> list[Goal]:
         ("error of the loss, %", 0.5, "an error of at most 0.5 % of the range"),
         ("error of its log, %", 1.5, "an error of the logarithm of at most 1.5 %"),
     ):
-        most = max(_middle(row[name]) for row in usual)
+        most = float(np.max([_middle(row[name]) for row in usual]))  # NaN where one is
         found.append(Goal(f"{text} {where}, in per cent", most, most <= least))
     for name, told, text in (
         ("error of the loss, %", "estimated", "the error"),
         ("error of its log, %", "estimated log", "the logarithm's"),
     ):
-        ratios = [row[told] / _middle(row[name]) for row in usual]
-        worst = max(ratios, key=lambda ratio: max(ratio, 1 / ratio))
+        ratios = [_ratio(row[told], _middle(row[name])) for row in usual]
+        worst = max(ratios, key=lambda ratio: max(ratio, 1 / ratio) if ratio > 0 else np.inf)
         found.append(Goal(f"{text} estimated within a factor 2 {where}, the farthest", worst, 0.5 <= worst <= 2))
     return found
+
+
+def _ratio(told: float, found: float) -> float:
+    """What was estimated, made of what came; 1 where neither is there."""
+    if told == found == 0:
+        return 1.0
+    return told / found if found else float("inf")
 
 
 def _middle(value: object) -> float:

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmarks import comparison as compared
-from benchmarks.comparison import BEGUN, Comparison
+from benchmarks.comparison import BEGUN, BEGUN_BY, Comparison
 from benchmarks.system import Followed
 from benchmarks.table import Goal, Row, Spread
 
-SYSTEMS = ("system", "system2")
-KINDS = (*SYSTEMS, BEGUN)
+KINDS = (*BEGUN_BY, BEGUN)
 
 
 def run(comparison: Comparison) -> tuple[list[Row], list[Goal]]:
     """The first surface that is asked of a system's workers, and later ones."""
     rows: list[Row] = []
     first: list[float] = []
-    for kind in SYSTEMS:
+    for kind in BEGUN_BY:
         later = comparison.followed(kind)
         runs = {
             f"the first that they compute ({comparison.cold_job.examples:,} examples)": [comparison.cold[kind]],
@@ -25,10 +24,11 @@ def run(comparison: Comparison) -> tuple[list[Row], list[Goal]]:
         }
         rows += [_row(compared.KINDS[kind], which, measured) for which, measured in runs.items()]
         first += [run.stages_s[0] for measured in runs.values() for run in measured]
-    large = [stages[0] for kind in SYSTEMS for stages in comparison.begun[kind]]
+    large = [stages[0] for surfaces in comparison.begun.values() for stages in surfaces]
     goals = [
         Goal(f"the first whole surface of {name} within 2 s, at most", max(found), max(found) <= 2)
         for name, found in (("a perceptron", first), (f"a {comparison.large_job.architecture}", large))
+        if found
     ]
     return [*rows, *_begun(comparison)], goals
 
@@ -42,7 +42,7 @@ def _begun(comparison: Comparison) -> list[Row]:
             "to the first whole surface, s": Spread.of(stages[0] for stages in comparison.begun[kind]),
             "to the second, s": Spread.of(stages[1] for stages in comparison.begun[kind]),
         }
-        for kind in SYSTEMS
+        for kind in comparison.begun
     ]
 
 

@@ -173,7 +173,9 @@ class Atlas:
                 break
         if len(stages) < number:
             raise ComputationFailed(f"The surface of the benchmark ended after {len(stages)} stages, expected {number}.")
-        self.http.post(f"/surfaces/{surface}/cancel").raise_for_status()
+        answer = self.http.post(f"/surfaces/{surface}/cancel")
+        if answer.status_code != httpx.codes.CONFLICT:  # it has finished meanwhile
+            answer.raise_for_status()
         _wait_for_workers(self, None)
         return stages[:number]
 
@@ -277,4 +279,5 @@ def _wait_for_workers(atlas: Atlas, workers: int | None) -> None:
         if sum(worker["state"] == "idle" for worker in found) == (len(found) if workers is None else workers):
             return
         time.sleep(0.1)
-    raise ComputationFailed(f"expected {workers} idle workers within {READY_WITHIN_S:g} s, found {len(found)}")
+    wanted = f"all {len(found)}" if workers is None else workers
+    raise ComputationFailed(f"expected {wanted} workers to be idle within {READY_WITHIN_S:g} s; they are not.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -110,12 +111,12 @@ class Section:
         return "\n".join([*lines, f"*{self.when}*"])
 
     def as_json(self) -> dict[str, Any]:
-        """The section with every number in full."""
+        """The section with every number in full; null where it is not finite."""
         return {
             "part": self.letter,
             "title": self.title,
             "rows": [{name: _plain(value) for name, value in row.items()} for row in self.rows],
-            "goals": [{"goal": goal.text, "measured": goal.measured, "reached": goal.reached} for goal in self.goals],
+            "goals": [{"goal": goal.text, "measured": _plain(goal.measured), "reached": goal.reached} for goal in self.goals],
             "skipped": self.skipped,
             "failed": self.failed,
             "when": self.when,
@@ -183,5 +184,8 @@ def _text(value: Any) -> str:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Spread):
-        return {"median": value.median, "least": value.least, "most": value.most, "repeats": value.repeats}
+        numbers = {"median": value.median, "least": value.least, "most": value.most, "repeats": value.repeats}
+        return {name: _plain(one) for name, one in numbers.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     return value if isinstance(value, str | int | float | bool) or value is None else str(value)

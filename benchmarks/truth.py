@@ -56,7 +56,7 @@ class Truth:
         return table[self.rows, self.columns]
 
     def errors(self, loss: np.ndarray, change: Callable[[np.ndarray], np.ndarray] = np.asarray) -> np.ndarray:
-        """(n,) differences of a surface (ny, nx), in per cent of its range with the truth put in.
+        """(n,) differences of a surface (ny, nx), in per cent of its range with the truth put in; NaN where there is none.
 
         Args:
             loss: The surface.
@@ -66,7 +66,8 @@ class Truth:
         whole[self.rows, self.columns] = self.loss
         with np.errstate(divide="ignore", invalid="ignore"):
             changed = change(whole)
-            reach = np.ptp(changed[np.isfinite(changed)])
+            finite = changed[np.isfinite(changed)]
+            reach = np.ptp(finite) if finite.size else np.nan
             return np.asarray(100 * (change(self.at(loss)) - change(self.loss)) / reach)
 
 
@@ -84,10 +85,10 @@ def row(label: str, truth: Truth, fast: Surface) -> dict[str, Any]:
         "cost, %": 100 * about["cost_share"],
         "error of the loss, %": _rms(loss),
         "at most, %": float(np.max(np.abs(loss))),
-        "estimated": 100 * (told["share_of_range"] or 0.0),
+        "estimated": _percent(told["share_of_range"]),
         "error of its log, %": _rms(log),
         "log at most, %": float(np.max(np.abs(log))),
-        "estimated log": 100 * (told["share_of_log_range"] or 0.0),
+        "estimated log": _percent(told["share_of_log_range"]),
         "within twice the estimate, % of cells": _covered(truth, fast),
         "error of the accuracy, points": _rms(truth.at(fast.accuracy) - truth.accuracy),
         "form": about["form"],
@@ -144,6 +145,10 @@ def forms(label: str, truth: Truth, fast: Surface, ladder: Ladder, depths: Depth
 
 def _rms(errors: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.square(errors))))
+
+
+def _percent(share: float | None) -> float:
+    return float("nan") if share is None else 100 * share
 
 
 def _told(error: float) -> float | str:

@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cli.asked import Asked
+from cli.library_networks import LibraryNetwork
+from cli.model_folders import checkpoint_file
+from cli.own_code import OwnCode
+from landscape_core.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from benchmarks.fast_budget import Trained
@@ -44,6 +48,9 @@ def trained_networks(
         }
         words = [str(word) for option in options.items() for word in option]
         asked = Asked.typed(**compute.make_context("bench", [*words, "--", str(file)]).params)
+        if isinstance(asked.architecture, OwnCode | LibraryNetwork):
+            raise InvalidRequest(f"{file} is built by a library; --network takes networks of the catalogue.", field="network")
+        asked = replace(asked, file=checkpoint_file(asked.file, own))
         material = Material.read(asked, settings().datasets_folder, own)
         asked = replace(asked, examples=min(most, material.examples.facts.splits["train"]))
         request = material.request(asked)

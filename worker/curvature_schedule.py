@@ -10,10 +10,7 @@ from dataclasses import dataclass, replace
 
 from landscape_core.refinement import refined_grids
 from worker.job import Stage, SurfaceJob, WorkUnit
-from worker.schedule import COARSE_POINTS, FIRST_STAGE_MACS, FIRST_STAGE_UNITS, Part, Plan, plan
-
-COARSEST_POINTS = 3
-"""Points an axis of the first grid where even the coarsest of the losses' grids would take long."""
+from worker.schedule import FIRST_STAGE_UNITS, Part, Plan, coarse_points, plan
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,7 @@ def curvature_plan(job: SurfaceJob) -> CurvaturePlan | None:
     losses, (ny, nx) = plan(job), job.request.grid.shape
     examples = min(job.request.curvature.examples, job.request.data.examples or job.request.curvature.examples)
     cell_macs = job.request.curvature_passes * job.macs_per_example
-    grids = refined_grids(ny, nx, _coarse_points(ny, nx, cell_macs))
+    grids = refined_grids(ny, nx, coarse_points(ny, nx, cell_macs))
     stages = tuple(Stage(rows=rows, columns=columns, stop=examples) for rows, columns in grids)
     cells = job.curvature_cells
     first = min(cells, -(-len(grids[0][0]) * len(grids[0][1]) // FIRST_STAGE_UNITS))
@@ -77,11 +74,3 @@ def unit(job: SurfaceJob, index: int) -> WorkUnit:
     if curvature is None or index < curvature.first:
         return losses.unit(index)
     return curvature.unit(index)
-
-
-def _coarse_points(ny: int, nx: int, cell_macs: int) -> int:
-    """How many points an axis the first grid has, where one cell costs `cell_macs`."""
-    for points in COARSE_POINTS:
-        if min(points, ny) * min(points, nx) * cell_macs <= FIRST_STAGE_MACS:
-            return points
-    return COARSEST_POINTS

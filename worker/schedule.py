@@ -2,7 +2,7 @@
 
 A stage is a complete grid: once it is done there is a whole surface to look at (isolated cells draw nothing).
 
-    1. a coarse grid of 5, 7 or 9 points an axis, with first, middle and last index, on the first chunk of examples;
+    1. a coarse grid of 3, 5, 7 or 9 points an axis, with first, middle and last index, on the first chunk of examples;
     2. the gaps between its indices are halved, along x and y in turn, until the grid is full (gaps of 3 at once);
     3. the full grid on each further chunk of `estimate.chunk_bounds`.
 
@@ -30,11 +30,12 @@ from landscape_core.ladder import levels_of
 from landscape_core.refinement import refined_grids
 from worker.job import Stage, SurfaceJob, WorkUnit
 
-COARSE_POINTS = (9, 7, 5)
+COARSE_POINTS = (9, 7, 5, 3)
 """Points an axis of the first stage, finest first."""
 
 FIRST_STAGE_MACS = 100_000_000_000
-"""The finest of `COARSE_POINTS` whose grid stays below this is taken: 5 x 5 for a ResNet-20, 1.2 seconds on two cores."""
+"""The finest of `COARSE_POINTS` whose grid stays below this is taken, within about 1.2 seconds on two cores: 5 x 5 for a
+ResNet-20, 3 x 3 for a ResNet-56."""
 
 FIRST_STAGE_UNITS = 8
 """The first stage is cut into about so many units, that several workers can share it."""
@@ -190,7 +191,7 @@ def _plan(text: str) -> Plan:
     chunks = chunk_bounds(examples)
     ny, nx = shape = job.request.grid.shape
     whole = (tuple(range(ny)), tuple(range(nx)))
-    grids = refined_grids(ny, nx, _coarse_points(ny, nx, job.passes(*chunks[0]) * job.macs_per_example))
+    grids = refined_grids(ny, nx, coarse_points(ny, nx, job.passes(*chunks[0]) * job.macs_per_example))
     stages = [Stage(rows=rows, columns=columns, stop=chunks[0][1]) for rows, columns in grids]
     stages += [Stage(rows=whole[0], columns=whole[1], stop=stop) for _, stop in chunks[1:]]
     seen = [(stage, grid, chunks[0]) for stage, grid in enumerate(grids)]
@@ -205,8 +206,14 @@ def _plan(text: str) -> Plan:
     return Plan(surface=job.surface, shape=shape, stages=tuple(stages), parts=tuple(parts))
 
 
-def _coarse_points(ny: int, nx: int, cell_macs: int) -> int:
-    """How many points an axis the first stage has, where one cell costs `cell_macs`."""
+def coarse_points(ny: int, nx: int, cell_macs: int) -> int:
+    """How many points an axis the first grid has.
+
+    Args:
+        ny: Points of the second axis of the full grid.
+        nx: Of the first.
+        cell_macs: Multiply-accumulates of one cell.
+    """
     for points in COARSE_POINTS:
         if min(points, ny) * min(points, nx) * cell_macs <= FIRST_STAGE_MACS:
             return points

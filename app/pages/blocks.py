@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import dash_mantine_components as dmc
-from dash import html
+from dash import html, no_update
 from dash.development.base_component import Component
 
 from app.schemas import SurfaceInfo
@@ -115,3 +116,30 @@ def fact_list(*rows: Component | None, className: str = "") -> Component:
 def chip(text: Any, icon_name: str | None = None) -> Component:
     """A small label in a row of labels."""
     return html.Span([icon(icon_name) if icon_name else None, html.Span(text)], className="chip")
+
+
+def shown(component: Any, identity: str) -> Component:
+    """What a tick refreshes, with what tells whether it has changed: Dash makes anew whatever it is given again.
+
+    Args:
+        component: What is shown.
+        identity: The id.
+    """
+    mark: dict[str, Any] = {"data-shown": fingerprint(component)}
+    return html.Div(component, id=identity, **mark)
+
+
+def changed(component: Any, before: str) -> tuple[Any, Any]:
+    """(component, its fingerprint) for what `shown` has made, or twice nothing where it looks as it did before.
+
+    Args:
+        component: What is to be shown now.
+        before: The fingerprint of what is.
+    """
+    now = fingerprint(component)
+    return (no_update, no_update) if now == before else (component, now)
+
+
+def fingerprint(component: Any) -> str:
+    """The same for components that look the same."""
+    return hashlib.sha256(repr(component).encode()).hexdigest()[:16]

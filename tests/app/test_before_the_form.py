@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from dash.exceptions import PreventUpdate
 
 from app.pages.new_surface.callbacks import come
 from app.pages.new_surface.layout import layout
+from worker.blobs import report_key
 
 
 @pytest.fixture
@@ -47,5 +49,14 @@ def test_while_one_is_inspected_it_waits_and_then_the_form_comes(page, tick, ser
     assert "being inspected" not in form
 
 
-def test_where_what_was_inspected_is_no_checkpoint_it_asks_for_one(tick):
-    assert "First, a checkpoint" in tick(None)
+def test_where_what_was_inspected_is_no_checkpoint_it_asks_for_one(page, tick, services, tmp_path):
+    upload(services, tmp_path, b"no network")
+    assert "A checkpoint is being inspected" in page()
+    [checkpoint] = services.checkpoints()
+    report = {"problem": "The file is not a checkpoint but text."}
+    services.blobs.put(report_key("checkpoint", checkpoint.id), json.dumps(report).encode())
+    assert services.settle("checkpoint", checkpoint.id)
+    assert [info.state for info in services.checkpoints()] == ["rejected"]
+    shown = tick(None)
+    assert "First, a checkpoint" in shown
+    assert "new-waiting" not in shown  # it stands in that already

@@ -13,7 +13,7 @@ from benchmarks.system import Job
 
 @pytest.mark.skipif(sys.platform != "linux", reason="told by /proc")
 def test_its_memory_is_not_that_of_the_process_that_started_it():
-    large = np.ones(10**9, np.uint8)
+    large = np.ones(6 * 10**8, np.uint8)
     with bare_core(Job(5, 64), threads=1) as core:
         core.begin(1)
         found = core.result()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
 from benchmarks import fast_budget
 from benchmarks.comparison import Comparison
 from benchmarks.fast_budget import TOLERANCES, Trained
-from benchmarks.table import Spread
+from benchmarks.table import Section, Spread
 from benchmarks.truth import Truth
 from landscape_core.requests import TOLERANCE
 
@@ -90,3 +92,37 @@ def test_goals_are_those_of_the_usual_size_and_tolerance():
         (pytest.approx(2.5), False),
         (pytest.approx(0.4), False),
     ]
+
+
+def test_what_is_not_known_or_not_finite_does_not_count_as_reached():
+    known = {
+        "cells": "51 x 51",
+        "tolerance, %": 100 * TOLERANCE,
+        "cost, %": 100.0,
+        "error of the loss, %": 0.0,
+        "estimated": 0.0,
+        "error of its log, %": 0.1,
+        "estimated log": 0.0,
+    }
+    unknown = known | {"error of the loss, %": float("nan"), "estimated": float("nan")}
+    for rows in ([known, unknown], [unknown, known]):
+        assert not any(goal.reached for goal in fast_budget._goals(rows)[1:2])
+    assert [goal.reached for goal in fast_budget._goals([known])] == [False, True, True, True, False]
+
+
+def test_a_surface_of_one_chunk_is_measured_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(fast_budget, "QUICK", ((7, 64),))
+    rows, _ = fast_budget.run(Comparison(tmp_path, quick=True))
+    assert [row["cost, %"] for row in rows[:3]] == [100.0] * 3
+    assert [row["error of the loss, %"] for row in rows[:3]] == [0.0] * 3
+
+
+def test_losses_of_zero_have_no_estimate_of_the_logarithm_and_no_number_in_json(tmp_path, gallery, monkeypatch):
+    *_, weight, bias = gallery.tensors
+    tensors = dict(gallery.tensors) | {name: gallery.tensors[name] * np.float32(1e4) for name in (weight, bias)}
+    certain = Trained("certain", tensors, gallery.examples, gallery.request)
+    monkeypatch.setattr(fast_budget, "QUICK", ())
+    rows, goals = fast_budget.run(Comparison(tmp_path, quick=True, trained=[certain]))
+    section = Section("c", "", "", rows, goals)
+    assert "certain" in section.markdown()
+    json.dumps(section.as_json(), allow_nan=False)

@@ -351,6 +351,30 @@ def test_a_page_that_is_gone_back_to_stands_where_it_was_left(open_context, widt
     until(page, f"Math.abs(window.scrollY - {place}) < 2", 10)
 
 
+def test_every_visit_of_a_page_has_a_place_of_its_own(open_context):
+    page = open_context(width=1440, height=500)
+
+    def follow(link: str, address: str) -> None:
+        page.evaluate(f"document.querySelector('{link}').click()")
+        page.wait_for_url(address)
+        page.locator("main h1").wait_for()
+        until(page, "window.scrollY === 0", 10)
+
+    page.goto("/")
+    page.locator(".card").first.wait_for()
+    page.evaluate("window.scrollTo(0, 300)")
+    follow('.top-link[href="/activity"]', "**/activity")
+    follow('.top-link[href="/"]', lambda address: address.endswith("/"))
+    page.locator(".card").first.wait_for()
+    page.evaluate("window.scrollTo(0, 120)")
+    follow('.top-link[href="/activity"]', "**/activity")
+    for place in (120, 0, 300):
+        page.go_back()
+        page.locator(".card, .fact").first.wait_for()
+        until(page, f"Math.abs(window.scrollY - {place}) < 2", 10)
+    follow('.top-link[href="/checkpoints"]', "**/checkpoints")
+
+
 FORM_SEEN = """() => {
   window.forms = [];
   new MutationObserver(() => {

@@ -34,6 +34,7 @@ def test_a_zip_of_a_run_leads_to_its_trajectory(person, upload):
     card.get_by_text("4 files in the archive").click()
     rows = card.locator("tbody tr")
     expect(rows).to_have_count(4)
+    expect(rows.first).to_be_visible()
     assert [row.split()[0] for row in rows.all_inner_texts()] == [
         "run/<b>notes</b>.pt", "run/epoch_1.safetensors", "run/epoch_9.safetensors", "run/epoch_10.safetensors",
     ]  # fmt: skip

@@ -15,12 +15,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dash import ALL, ClientsideFunction, Dash, Input, Output, State, ctx
-from dash.development.base_component import Component
 from dash.exceptions import PreventUpdate
 
 from app import ids
 from app.address import public_address
 from app.pages import uploads
+from app.pages.blocks import changed
 from app.pages.checkpoints.layout import inspecting, listing
 from app.pages.notices import listen, say
 
@@ -34,10 +34,12 @@ def register(app: Dash, services: Services) -> None:
     uploads.register(app, "checkpoint")
     on(
         Output(ids.CHECKPOINTS_LIST, "children"),
+        Output(ids.CHECKPOINTS_LIST, "data-shown"),
         Output(ids.CHECKPOINTS_TICK, "disabled"),
         Input(ids.upload("checkpoint"), "data"),
         Input(ids.CHECKPOINTS_TICK, "n_intervals"),
         Input(ids.CHECKPOINTS_DELETED, "data"),
+        State(ids.CHECKPOINTS_LIST, "data-shown"),
         prevent_initial_call=True,
     )(partial(refresh, services))
     on(
@@ -63,8 +65,10 @@ def register(app: Dash, services: Services) -> None:
     )(partial(delete, services))
 
 
-async def refresh(services: Services, upload: dict[str, Any] | None, _ticks: int, _gone: Any) -> tuple[Component, bool]:
-    """The checkpoints as they are now, and whether to stop asking."""
+async def refresh(
+    services: Services, upload: dict[str, Any] | None, _ticks: int, _gone: Any, before: str
+) -> tuple[Any, Any, bool]:
+    """The checkpoints as they are now, if that is not what is shown, and whether to stop asking."""
     if ctx.triggered_id == ids.upload("checkpoint") and (upload or {}).get("phase") in {
         None,
         "uploading",
@@ -73,7 +77,8 @@ async def refresh(services: Services, upload: dict[str, Any] | None, _ticks: int
     }:
         raise PreventUpdate
     checkpoints = await asyncio.to_thread(services.checkpoints)
-    return listing(checkpoints, public_address(services.settings)), not inspecting(checkpoints)
+    now = listing(checkpoints, public_address(services.settings))
+    return (*changed(now, before), not inspecting(checkpoints))
 
 
 async def doubt(services: Services, clicks: list[int | None]) -> tuple[dict[str, Any], str]:

@@ -13,7 +13,7 @@ from dash.development.base_component import Component
 from app import ids
 from app.address import public_address
 from app.pages import words
-from app.pages.blocks import aria, empty, fact, fact_list, icon, link_button, page, state_badge
+from app.pages.blocks import aria, empty, fact, fact_list, icon, link_button, page, shown, state_badge
 from app.pages.checkpoints import elsewhere, runs
 from app.pages.uploads import drop_zone, upload_panel
 from app.schemas import CandidateInfo, CheckpointInfo
@@ -37,7 +37,7 @@ async def layout(services: Services, settings: AppSettings, query: Mapping[str, 
         "never runs code from it, and recognised by the names and shapes of its tensors.",
         drop_zone("checkpoint", "Drop checkpoints here", hint, SUFFIXES, multiple=True),
         upload_panel("checkpoint"),
-        html.Div(listing(checkpoints, public_address(settings)), id=ids.CHECKPOINTS_LIST),
+        shown(listing(checkpoints, public_address(settings)), ids.CHECKPOINTS_LIST),
         dialog(),
         dcc.Interval(id=ids.CHECKPOINTS_TICK, interval=REFRESH_MS, disabled=not inspecting(checkpoints)),
         dcc.Store(id=ids.CHECKPOINTS_DOOMED),

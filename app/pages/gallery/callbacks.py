@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from dash import ClientsideFunction, Dash, Input, Output
-from dash.development.base_component import Component
+from dash import ClientsideFunction, Dash, Input, Output, State
 
 from app import ids
 from app.pages import uploads
+from app.pages.blocks import changed
 from app.pages.gallery.layout import mine, working
 from app.pages.notices import listen
 
@@ -27,8 +27,10 @@ def register(app: Dash, services: Services) -> None:
     uploads.register(app, "surface")
     listen(app)(
         Output(ids.GALLERY_MINE, "children"),
+        Output(ids.GALLERY_MINE, "data-shown"),
         Output(ids.GALLERY_TICK, "disabled"),
         Input(ids.GALLERY_TICK, "n_intervals"),
+        State(ids.GALLERY_MINE, "data-shown"),
         prevent_initial_call=True,
     )(partial(refresh, services))
     app.clientside_callback(
@@ -39,8 +41,8 @@ def register(app: Dash, services: Services) -> None:
     )
 
 
-async def refresh(services: Services, _ticks: int) -> tuple[Component, bool]:
-    """The surfaces made here as they are now, and whether to stop asking."""
+async def refresh(services: Services, _ticks: int, before: str) -> tuple[Any, Any, bool]:
+    """The surfaces made here as they are now, if that is not what is shown, and whether to stop asking."""
     surfaces = await asyncio.to_thread(services.surfaces)
     datasets = await asyncio.to_thread(services.datasets)
-    return mine(surfaces, {d.id: d.title for d in datasets}), not working(surfaces)
+    return (*changed(mine(surfaces, {d.id: d.title for d in datasets}), before), not working(surfaces))

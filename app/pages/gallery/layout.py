@@ -12,7 +12,7 @@ from dash.development.base_component import Component
 
 from app import ids
 from app.pages import words
-from app.pages.blocks import aria, chip, empty, icon, link_button, surface_badge
+from app.pages.blocks import aria, chip, empty, icon, link_button, shown, surface_badge
 from app.pages.uploads import drop_zone, upload_panel
 from app.schemas import SurfaceInfo
 
@@ -30,7 +30,7 @@ async def layout(services: Services, settings: AppSettings, query: Mapping[str, 
     """The gallery as it is now."""
     surfaces, datasets = await asyncio.gather(asyncio.to_thread(services.surfaces), asyncio.to_thread(services.datasets))
     titles = {dataset.id: dataset.title for dataset in datasets}
-    shown = [surface for surface in surfaces if surface.origin == "gallery"]
+    delivered = [surface for surface in surfaces if surface.origin == "gallery"]
     return html.Div(
         [
             hero(),
@@ -38,9 +38,9 @@ async def layout(services: Services, settings: AppSettings, query: Mapping[str, 
                 [
                     explanation(),
                     heading("Gallery", "Measured surfaces to open and turn.", comparing(surfaces)),
-                    html.Div([card(s, titles) for s in shown], className="cards") if shown else no_gallery(),
+                    html.Div([card(s, titles) for s in delivered], className="cards") if delivered else no_gallery(),
                     heading("Made here", "The surfaces computed or imported on this server, newest first."),
-                    html.Div(mine(surfaces, titles), id=ids.GALLERY_MINE),
+                    shown(mine(surfaces, titles), ids.GALLERY_MINE),
                     importing(),
                 ],
                 size=1180,

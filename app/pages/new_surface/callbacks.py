@@ -26,9 +26,10 @@ from pydantic import ValidationError
 
 from app import forms, ids
 from app.pages import uploads, words
+from app.pages.blocks import page
 from app.pages.new_surface import choices, run_range
 from app.pages.new_surface.curvature_choices import curvature_note
-from app.pages.new_surface.layout import cost, is_awaited, layout, obstacles
+from app.pages.new_surface.layout import LEAD, cost, is_awaited, layout, no_checkpoint, obstacles
 from app.pages.notices import listen
 from landscape_core.errors import InvalidRequest, NotFound
 from landscape_core.requests import SurfaceRequest
@@ -99,6 +100,8 @@ async def come(services: Services, _ticks: int, search: str | None) -> Component
     known = await asyncio.to_thread(services.checkpoints)
     if is_awaited(known):
         raise PreventUpdate
+    if not choices.checkpoints(known):
+        return page("New surface", LEAD, no_checkpoint())
     return await layout(services, services.settings, dict(parse_qsl((search or "").removeprefix("?"))))
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from app.services import Services
     from app.settings import AppSettings
 
-REFRESH_MS = 1000
+REFRESH_MS = 2000
 LEAD = (
     "Choose a network, the examples it is measured on, and the plane that is cut through its weights. The same question is "
     "computed once: asked again, it is answered from what is stored."
