@@ -117,12 +117,11 @@ class Comparison:
         if not self._done:
             try:
                 self._rounds()
-            except LandscapeError as error:
-                self._failed = error
+            except Exception as error:
+                self._failed = ComputationFailed(f"The comparison ended with {type(error).__name__}: {error}")
+                if isinstance(error, LandscapeError):
+                    self._failed = error
                 raise
-            except httpx.HTTPError as error:
-                self._failed = ComputationFailed(f"A Loss Atlas of the benchmark did not answer as expected: {error}")
-                raise self._failed from error
             self._done = True
 
     def _rounds(self) -> None:
@@ -146,6 +145,7 @@ class Comparison:
                 self.begun[kind] = [systems[kind].first_stages(self.large_job, seed, LARGE_STAGES) for seed in seeds]
             except (LandscapeError, httpx.HTTPError) as error:
                 self.tell(f"not begun: {error}")
+                return  # it may be computing still, beside what would come next
 
     def _start(self, stack: ExitStack, kinds: Sequence[str]) -> tuple[dict[str, list[BareCore]], dict[str, Atlas]]:
         cores: dict[str, list[BareCore]] = {}

@@ -68,12 +68,11 @@ def bench(
 
     It starts what it needs and stops it again, and takes about 15 minutes. Networks have random weights, and
     data are random, but for c, which takes a network of the gallery and those of --network (a ResNet-56 on 5,000
-    images takes a quarter of an hour). Nothing is downloaded. Leave the machine alone meanwhile. A part that
+    images takes twenty minutes). Nothing is downloaded. Leave the machine alone meanwhile. A part that
     cannot be measured here says why.
     """  # noqa: D301  # \b keeps the lines below it
     from benchmarks import machine  # noqa: PLC0415  numpy and what is measured take a moment to import
     from benchmarks.parts import LETTERS, measured  # noqa: PLC0415
-    from benchmarks.table import replaced  # noqa: PLC0415
 
     letters = _letters(only, LETTERS)
     document = None if write is None else _document(write, letters)
@@ -89,8 +88,7 @@ def bench(
             click.echo(f"{section.markdown()}\n")
             sections.append(section)
             if write is not None and document is not None:  # at once: the next part may be interrupted
-                document = write.read_text() if write.exists() else document
-                write.write_text(replaced(document, {"machine": about, section.letter: section.markdown()}))
+                document = _put(write, document, {"machine": about, section.letter: section.markdown()})
     if json_file is not None:
         json_file.write_text(json.dumps(_as_json(about, quick, sections), indent=2, allow_nan=False) + "\n")
     return int(any(section.failed for section in sections))
@@ -135,6 +133,19 @@ def _document(path: Path, letters: str) -> str:
     places = [f"{begin('machine')}\n{end('machine')}", "## What was measured"]
     places += [f"{begin(part.letter)}\n### ({part.letter}) {part.title}\n\n{NOT_YET}\n{end(part.letter)}" for part in PARTS]
     return "\n\n".join([HEAD.strip(), *places]) + "\n"
+
+
+def _put(path: Path, document: str, new: dict[str, str]) -> str:
+    """Writes what was measured into the file as it is now, and gives its text; a file that has lost its place is left alone."""
+    from benchmarks.table import NoMarkers, replaced  # noqa: PLC0415
+
+    try:
+        document = replaced(path.read_text() if path.exists() else document, new)
+    except NoMarkers as error:
+        click.echo(f"{path} was changed meanwhile and not written: {error}", err=True)
+    else:
+        path.write_text(document)
+    return document
 
 
 def _refuse_missing_folder(path: Path | None) -> None:

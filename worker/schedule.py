@@ -35,7 +35,7 @@ COARSE_POINTS = (9, 7, 5, 3)
 
 FIRST_STAGE_MACS = 100_000_000_000
 """The finest of `COARSE_POINTS` whose grid stays below this is taken, within about 1.2 seconds on two cores: 5 x 5 for a
-ResNet-20, 3 x 3 for a ResNet-56."""
+ResNet-20, 3 x 3 for a ResNet-56. Where not even 3 x 3 does, that is taken."""
 
 FIRST_STAGE_UNITS = 8
 """The first stage is cut into about so many units, that several workers can share it."""

@@ -118,28 +118,30 @@ def chip(text: Any, icon_name: str | None = None) -> Component:
     return html.Span([icon(icon_name) if icon_name else None, html.Span(text)], className="chip")
 
 
-def shown(component: Any, identity: str) -> Component:
+def shown(component: Any, identity: str, of: Any) -> Component:
     """What a tick refreshes, with what tells whether it has changed: Dash makes anew whatever it is given again.
 
     Args:
         component: What is shown.
         identity: The id.
+        of: What it is made of.
     """
-    mark: dict[str, Any] = {"data-shown": fingerprint(component)}
+    mark: dict[str, Any] = {"data-shown": fingerprint(of)}
     return html.Div(component, id=identity, **mark)
 
 
-def changed(component: Any, before: str) -> tuple[Any, Any]:
-    """(component, its fingerprint) for what `shown` has made, or twice nothing where it looks as it did before.
+def changed(component: Any, of: Any, before: str) -> tuple[Any, Any]:
+    """(component, its fingerprint) for what `shown` has made, or twice nothing where that is made of the same.
 
     Args:
         component: What is to be shown now.
-        before: The fingerprint of what is.
+        of: What it is made of.
+        before: The fingerprint of what is shown.
     """
-    now = fingerprint(component)
+    now = fingerprint(of)
     return (no_update, no_update) if now == before else (component, now)
 
 
-def fingerprint(component: Any) -> str:
-    """The same for components that look the same."""
-    return hashlib.sha256(repr(component).encode()).hexdigest()[:16]
+def fingerprint(of: Any) -> str:
+    """The same for what is equal, as its representation tells it."""
+    return hashlib.sha256(repr(of).encode()).hexdigest()[:16]

@@ -22,7 +22,7 @@ def page(services, settings):
 
 @pytest.fixture
 def tick(services):
-    """What comes in the place of that a second later."""
+    """What comes in the place of that two seconds later."""
     return lambda search="": str(asyncio.run(come(services, 1, search)))
 
 

@@ -3,29 +3,44 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from dash import no_update
 
-from app.pages.blocks import changed, fingerprint, shown
+from app import ids
+from app.pages.blocks import changed, shown
 from app.pages.checkpoints.layout import listing
 from app.pages.gallery import callbacks as gallery
-from app.pages.gallery.layout import mine
+from app.pages.gallery.layout import layout as gallery_page
+from landscape_core.requests import SurfaceRequest
 
 
 def test_a_list_is_given_again_only_when_it_looks_different(services, inspected, mlp_bytes):
     inspected(mlp_bytes(1))
-    first = shown(listing(services.checkpoints(), "here"), "list")
-    assert changed(listing(services.checkpoints(), "here"), getattr(first, "data-shown")) == (no_update, no_update)
+    known = services.checkpoints()
+    before = getattr(shown(listing(known, "here"), "list", known), "data-shown")
+    known = services.checkpoints()
+    assert changed(listing(known, "here"), known, before) == (no_update, no_update)
     inspected(mlp_bytes(2))
-    now, mark = changed(listing(services.checkpoints(), "here"), getattr(first, "data-shown"))
+    known = services.checkpoints()
+    now, mark = changed(listing(known, "here"), known, before)
     assert len(now.children) == 2
-    assert mark == fingerprint(now) != getattr(first, "data-shown")
+    assert mark != before
 
 
-def test_the_gallery_keeps_what_it_shows_while_nothing_changes(services):
+def test_the_gallery_keeps_what_its_page_shows_while_nothing_changes(services, settings, ready_checkpoint, request_for):
     services.install_gallery()
-    before = fingerprint(mine(services.surfaces(), {}))
-    assert asyncio.run(gallery.refresh(services, 1, before)) == (no_update, no_update, True)
-    component, mark, stop = asyncio.run(gallery.refresh(services, 1, ""))
-    assert (mark, stop) == (before, True)
-    assert fingerprint(component) == before
+    services.request_surface(SurfaceRequest.model_validate(request_for(ready_checkpoint)))
+    before = marks(asyncio.run(gallery_page(services, settings, {})))[ids.GALLERY_MINE]
+    assert asyncio.run(gallery.refresh(services, 1, before)) == (no_update, no_update, False)
+    [waiting] = [surface for surface in services.surfaces() if surface.origin == "computed"]
+    services.cancel(waiting.id)
+    component, mark, stop = asyncio.run(gallery.refresh(services, 1, before))
+    assert mark != before
+    assert stop
+    assert waiting.id in str(component)
+
+
+def marks(tree: Any) -> dict[str, str]:
+    """The mark of each part that has one, by its id."""
+    return {part.id: getattr(part, "data-shown") for part in tree._traverse() if hasattr(part, "data-shown")}

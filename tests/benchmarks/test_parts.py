@@ -11,6 +11,7 @@ from benchmarks.bare_core import Alone
 from benchmarks.comparison import CORES, Comparison
 from benchmarks.system import Followed
 from benchmarks.table import Goal, Row, Skipped
+from landscape_core.errors import ComputationFailed
 
 
 def followed(seconds: float, web: float = 0.2) -> Followed:
@@ -77,3 +78,25 @@ def test_a_part_that_fails_does_not_end_the_others(tmp_path):
     assert (failed.failed, failed.skipped) == (True, "an error, RuntimeError: on fire")
     missing = parts._section(parts.PARTS[1], None, comparison)
     assert (missing.failed, missing.skipped) == (False, "this release does not have it yet.")
+
+
+def test_a_large_surface_that_does_not_begin_leaves_its_goal_unreached(comparison):
+    class Silent:
+        def first_stages(self, *_: object) -> list[float]:
+            raise ComputationFailed("It says nothing.")
+
+    comparison.begun = {}
+    comparison._begin({"system": Silent(), "system2": Silent()})
+    rows, (cheap, large) = first_surface.run(comparison)
+    assert len(rows) == 4
+    assert (cheap.reached, large.reached) == (True, False)
+    assert "Measured: nan, not reached" in str(large)
+
+
+def test_what_went_wrong_once_is_told_by_every_part(tmp_path, monkeypatch):
+    comparison = Comparison(tmp_path, wanted={"core1"})
+    monkeypatch.setattr(comparison, "_rounds", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        comparison.alone("core1")
+    with pytest.raises(ComputationFailed, match="ended with ZeroDivisionError: division by zero"):
+        comparison.seconds("core1")

@@ -354,25 +354,27 @@ def test_a_page_that_is_gone_back_to_stands_where_it_was_left(open_context, widt
 def test_every_visit_of_a_page_has_a_place_of_its_own(open_context):
     page = open_context(width=1440, height=500)
 
-    def follow(link: str, address: str) -> None:
-        page.evaluate(f"document.querySelector('{link}').click()")
-        page.wait_for_url(address)
-        page.locator("main h1").wait_for()
-        until(page, "window.scrollY === 0", 10)
+    def here(path: str, place: int) -> None:
+        page.locator(f'.top-link[href="{path}"][aria-current="page"]').wait_for(state="attached")  # the page has come
+        until(page, f"Math.abs(window.scrollY - {place}) < 2", 10)
+
+    def follow(path: str) -> None:
+        page.evaluate(f"""document.querySelector('.top-link[href="{path}"]').click()""")
+        here(path, 0)
 
     page.goto("/")
     page.locator(".card").first.wait_for()
     page.evaluate("window.scrollTo(0, 300)")
-    follow('.top-link[href="/activity"]', "**/activity")
-    follow('.top-link[href="/"]', lambda address: address.endswith("/"))
-    page.locator(".card").first.wait_for()
+    follow("/activity")
+    follow("/")
     page.evaluate("window.scrollTo(0, 120)")
-    follow('.top-link[href="/activity"]', "**/activity")
-    for place in (120, 0, 300):
+    follow("/")  # where one is already
+    page.evaluate("window.scrollTo(0, 200)")
+    follow("/activity")
+    for path, place in (("/", 200), ("/", 120), ("/activity", 0), ("/", 300)):
         page.go_back()
-        page.locator(".card, .fact").first.wait_for()
-        until(page, f"Math.abs(window.scrollY - {place}) < 2", 10)
-    follow('.top-link[href="/checkpoints"]', "**/checkpoints")
+        here(path, place)
+    follow("/checkpoints")
 
 
 FORM_SEEN = """() => {

@@ -78,7 +78,7 @@ async def refresh(
         raise PreventUpdate
     checkpoints = await asyncio.to_thread(services.checkpoints)
     now = listing(checkpoints, public_address(services.settings))
-    return (*changed(now, before), not inspecting(checkpoints))
+    return (*changed(now, checkpoints, before), not inspecting(checkpoints))
 
 
 async def doubt(services: Services, clicks: list[int | None]) -> tuple[dict[str, Any], str]:

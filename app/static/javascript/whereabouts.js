@@ -4,16 +4,26 @@
 
   const PATIENCE_MS = 5000, HANDS = ["wheel", "touchstart", "pointerdown", "keydown"];
   const left = new Map();  // by entry of the history
-  let path = null, entry = null, y = 0, leaving = false, count = 0;
+  let path = null, shown = null, entry = null, y = 0, leaving = false, count = 0;
+  const address = () => window.location.pathname + window.location.search;
+
+  /* The address has changed: the page there is still to come, or, where it is the same, stands there already. */
+  const move = () => {
+    leaving ||= address() !== shown;
+    if (entry && !leaving) enter(path);
+  };
 
   window.addEventListener("scroll", () => { y = window.scrollY; }, { passive: true });
 
   /* Before a link is followed, which scrolls to the top at once. */
-  window.addEventListener("click", () => { if (entry && window.location.pathname === path) left.set(entry, window.scrollY); }, true);
-  window.addEventListener("_dashprivate_pushstate", () => { leaving = window.location.pathname !== path; });
+  window.addEventListener("click", () => { if (entry && !leaving) left.set(entry, window.scrollY); }, true);
+  window.addEventListener("_dashprivate_pushstate", move);
 
   /* The browser gives a position back at once, while the page that is left stands there still, which may be shorter. */
-  window.addEventListener("popstate", () => { if (entry && !leaving) left.set(entry, y); });
+  window.addEventListener("popstate", () => {
+    if (entry && !leaving) left.set(entry, y);
+    move();
+  });
 
   /** Scrolls as soon as the page is long enough, unless its reader acts before. */
   function regain(place) {
@@ -33,9 +43,9 @@
   function enter(here) {
     const known = window.history.state?.entry, moved = ![null, here].includes(path), returned = known && entry && known !== entry;
     if (!known) window.history.replaceState({ ...window.history.state, entry: `${performance.timeOrigin} ${(count += 1)}` }, "");
-    [path, entry, leaving] = [here, window.history.state.entry, false];
-    if (moved && !known) window.scrollTo(0, 0);
+    [path, shown, entry, leaving] = [here, address(), window.history.state.entry, false];
     if (returned && left.has(entry)) regain(left.get(entry));
+    else if (moved) window.scrollTo(0, 0);
   }
 
   window.lossAtlas = Object.assign(window.lossAtlas || {}, { whereabouts: { enter } });
