@@ -143,7 +143,7 @@ class Comparison:
             seeds = range(1, 2 if self.quick else 1 + LARGE_TIMES)
             try:
                 self.begun[kind] = [systems[kind].first_stages(self.large_job, seed, LARGE_STAGES) for seed in seeds]
-            except (LandscapeError, httpx.HTTPError) as error:
+            except (LandscapeError, httpx.HTTPError, KeyError, ValueError) as error:
                 self.tell(f"not begun: {error}")
                 return  # it may be computing still, beside what would come next
 

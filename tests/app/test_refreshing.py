@@ -15,7 +15,7 @@ from app.pages.gallery.layout import layout as gallery_page
 from landscape_core.requests import SurfaceRequest
 
 
-def test_a_list_is_given_again_only_when_it_looks_different(services, inspected, mlp_bytes):
+def test_a_list_is_given_again_only_when_it_is_of_something_else(services, inspected, mlp_bytes):
     inspected(mlp_bytes(1))
     known = services.checkpoints()
     before = getattr(shown(listing(known, "here"), "list", known), "data-shown")

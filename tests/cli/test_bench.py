@@ -73,6 +73,18 @@ def test_a_network_of_ones_own_has_rows_beside_the_gallerys(bench):
     assert rows == [("7", "256")] * 5
 
 
+def test_a_document_that_has_lost_its_place_meanwhile_is_left_as_it_is(tmp_path, capsys):
+    from cli.benching import _put
+
+    path, document = tmp_path / "speed.md", f"{begin('g')}\n{end('g')}\n"
+    path.write_text("Begun anew.\n")
+    assert _put(path, document, {"g": "new"}) == document
+    assert path.read_text() == "Begun anew.\n"
+    assert f"{path} was changed meanwhile and not written: " in capsys.readouterr().err
+    path.write_text(f"By hand.\n{document}")
+    assert _put(path, document, {"g": "new"}) == path.read_text() == f"By hand.\n{begin('g')}\nnew\n{end('g')}\n"
+
+
 def test_a_document_is_begun_with_a_place_for_every_part(tmp_path):
     from benchmarks.table import replaced
     from cli.benching import _document

@@ -375,6 +375,10 @@ def test_every_visit_of_a_page_has_a_place_of_its_own(open_context):
         page.go_back()
         here(path, place)
     follow("/checkpoints")
+    page.reload()
+    here("/checkpoints", 0)
+    page.go_back()
+    here("/", 300)
 
 
 FORM_SEEN = """() => {

@@ -45,4 +45,5 @@ async def refresh(services: Services, _ticks: int, before: str) -> tuple[Any, An
     """The surfaces made here as they are now, if that is not what is shown, and whether to stop asking."""
     surfaces = await asyncio.to_thread(services.surfaces)
     datasets = await asyncio.to_thread(services.datasets)
-    return (*changed(mine(surfaces, {d.id: d.title for d in datasets}), surfaces, before), not working(surfaces))
+    titles = {dataset.id: dataset.title for dataset in datasets}
+    return (*changed(mine(surfaces, titles), (surfaces, titles), before), not working(surfaces))

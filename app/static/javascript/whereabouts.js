@@ -3,7 +3,10 @@
   "use strict";
 
   const PATIENCE_MS = 5000, HANDS = ["wheel", "touchstart", "pointerdown", "keydown"];
-  const left = new Map();  // by entry of the history
+  const KEPT = "lossatlas-left", MOST = 50;
+  /* A frame may be kept from its storage: then a reload forgets the places. */
+  const stored = (does) => { try { return does(window.sessionStorage); } catch { return null; } };
+  const left = new Map(stored((storage) => JSON.parse(storage.getItem(KEPT))) || []);  // by entry of the history
   let path = null, shown = null, entry = null, y = 0, leaving = false, count = 0;
   const address = () => window.location.pathname + window.location.search;
 
@@ -24,6 +27,8 @@
     if (entry && !leaving) left.set(entry, y);
     move();
   });
+
+  window.addEventListener("pagehide", () => { stored((storage) => storage.setItem(KEPT, JSON.stringify([...left].slice(-MOST)))); });
 
   /** Scrolls as soon as the page is long enough, unless its reader acts before. */
   function regain(place) {
