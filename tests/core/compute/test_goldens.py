@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from landscape_core.catalogue import match
-from landscape_core.compute import Evaluator, Examples, compute_surface, load_dataset
+from landscape_core.compute import Evaluator, Examples, compute_surface, load, load_dataset, prepare
 from landscape_core.errors import NotFound
 from landscape_core.requests import Normalisation, Standardisation
 
@@ -48,22 +49,38 @@ def test_the_papers_network(weights, recorded, cifar, name, x, y, of):
 @pytest.mark.slow
 @pytest.mark.timeout(2400)
 @pytest.mark.parametrize(
-    ("name", "loss", "rows"),
-    [("mnist_mlp_784_128_10_ce", "cross_entropy", 1), ("mnist_cnn_margin", "multi_margin", 7)],
+    ("name", "loss", "most_undecided"),
+    [("mnist_mlp_784_128_10_ce", "cross_entropy", 0), ("mnist_cnn_margin", "multi_margin", 1)],
 )
-def test_mnist_on_all_images(weights, recorded, arrays, name, loss, rows):
-    """Loss within 1e-5 relative and accuracy exact at all 225 cells of the MLP, and in the first, middle and last row of the
-    convolutional network, which takes long. Of the MLP two images in 13.5 million lie on the boundary between two classes
-    (their two largest outputs are 1.4e-6 and 2e-7 apart); of the convolutional network one does, image 53186 at (0, 2/7),
-    5.5e-8 apart, which the order decides in which a processor adds, in a row that is left out."""
+def test_mnist_on_all_images(weights, recorded, arrays, name, loss, most_undecided):
+    """Loss within 1e-5 relative at all 225 cells. The MLP's accuracy is exact at every cell, though two images in 13.5 million lie
+    on the boundary between two classes (their two largest outputs are 1.4e-6 and 2e-7 apart). The convolutional network has
+    one, image 53186 at (0, 2/7), 5.5e-8 apart, which the order decides in which a processor adds."""
     golden, examples = recorded(f"golden_surfaces/{name}"), Examples.from_arrays(*arrays("mnist/train_60000.npz"))
     tensors = weights(f"golden_surfaces/{name}.pt")
     found = match({key: array.shape for key, array in tensors.items()})[0]
     architecture = str(found.architecture)
-    request = surface_request(architecture, axis(15), axis(1 + 14 // rows), preprocessing=HALF, loss=loss, from_file=True)
+    request = surface_request(architecture, axis(15), axis(15), preprocessing=HALF, loss=loss, from_file=True)
     surface = compute_surface(request, tensors, examples, golden)
-    np.testing.assert_allclose(surface.loss, golden.loss[::rows], rtol=1e-5)
-    np.testing.assert_allclose(surface.accuracy, golden.accuracy[::rows], atol=1e-9)
+    np.testing.assert_allclose(surface.loss, golden.loss, rtol=1e-5)
+    difference = np.rint((surface.accuracy - golden.accuracy) * 600).astype(int)
+    assert np.count_nonzero(difference) <= most_undecided
+    for row, column in np.argwhere(difference):
+        place = (surface.x[column], surface.y[row])
+        assert abs(difference[row, column]) <= _undecided(request, tensors, examples, golden, place)
+
+
+def _undecided(request, tensors, examples, golden, place) -> int:
+    """How many images have their two largest outputs within 2e-6 of each other (4 units in float32's last place at the size
+    of the outputs), computed in float64."""
+    module = load(request.architecture, tensors).double()
+    for parameter, x, y in zip(module.parameters(), golden.x, golden.y, strict=True):
+        parameter.add_(place[0] * torch.from_numpy(x).double() + place[1] * torch.from_numpy(y).double())
+    images = prepare(examples, request.data)[0].split(1000)
+    with torch.inference_mode():
+        outputs = torch.cat([module(batch.double()) for batch in images])
+    largest = outputs.topk(2, dim=1).values
+    return int(((largest[:, 0] - largest[:, 1]) / largest[:, 0].abs() < 5e-7).sum())
 
 
 @pytest.mark.parametrize(
