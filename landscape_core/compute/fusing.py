@@ -122,6 +122,12 @@ class Fusion:
             layer.pack(dtype)
 
 
+def packs(dtype: torch.dtype) -> bool:
+    """Whether oneDNN lays out weights in a type: float32 anywhere, bfloat16 on processors with instructions for it."""
+    known = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+    return dtype == torch.float32 or (known is not None and bool(known()))
+
+
 def fused(network: nn.Module, example: Num[Tensor, "n ..."]) -> Fusion | None:
     """The network with its convolutions and affine layers by oneDNN; None where there is none, or the network is elsewhere.
 

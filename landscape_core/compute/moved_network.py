@@ -16,7 +16,7 @@ from landscape_core.compute.datasets import Batches
 from landscape_core.compute.devices import is_out_of_memory
 from landscape_core.compute.first_layer import FirstLayer, undecided
 from landscape_core.compute.folding import Folding
-from landscape_core.compute.fusing import Fusion, fused
+from landscape_core.compute.fusing import Fusion, fused, packs
 from landscape_core.compute.planes import Plane
 from landscape_core.compute.precision import computing_in, in_float32
 from landscape_core.errors import OutOfMemory
@@ -59,10 +59,11 @@ class MovedNetwork:
         self._folding = Folding(module, example) if ours and convolutional else None
         self._fusion: Fusion | None = None
         self.running = module
-        """What is called; it shares the network's tensors."""
+        """What is called, where its layers can be laid out for the precision; it shares the network's tensors."""
         if self._folding is not None:
             self._folding.refold()
             self.running = self._folding.module
+        self._unfused = self.running
         if ours and not isinstance(module, Perceptron) and (fusion := fused(self.running, example)) is not None:
             self._fusion, self.running = fusion, fusion.module
         self._replayed: dict[Precision, Replayed] | None = {} if ours and device.type == "cuda" else None
@@ -113,7 +114,7 @@ class MovedNetwork:
         return outputs
 
     def _run(self, x: Tensor) -> Tensor:
-        return self._rounded(self.running, x)
+        return self._rounded(self.running if packs(self._dtype) else self._unfused, x)
 
     def _rounded(self, function: Callable[[Tensor], Any], x: Tensor) -> Tensor:
         with computing_in(self.precision, self._device):
@@ -131,8 +132,12 @@ class MovedNetwork:
         self._place = place
         if self._folding is not None:
             self._folding.refold()
-        if self._fusion is not None:
-            self._fusion.repack(torch.bfloat16 if self.precision == "bfloat16" else torch.float32)
+        if self._fusion is not None and packs(self._dtype):
+            self._fusion.repack(self._dtype)
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return torch.bfloat16 if self.precision == "bfloat16" else torch.float32
 
     def _first_layer(self, module: nn.Module, directions: Sequence[list[Tensor]]) -> FirstLayer | None:
         if isinstance(module, Perceptron) and FirstLayer.fits(module, len(directions), len(self._batches)):

@@ -10,7 +10,7 @@ from torch.nn import functional
 from landscape_core.compute import build
 from landscape_core.compute.clamping import ClampedNorm
 from landscape_core.compute.folding import Folding
-from landscape_core.compute.fusing import fused
+from landscape_core.compute.fusing import fused, packs
 from landscape_core.compute.precision import computing_in
 from landscape_core.requests import ArchitectureSpec
 
@@ -63,7 +63,8 @@ def test_a_densenet_clamps_in_front_of_every_convolution_of_one_place_and_stays_
     with torch.inference_mode():
         error, usual = (float((net(images) - exact).abs().max() / exact.abs().max()) for net in (fusion.module, plain))
         assert error < max(3 * usual, 3e-6)
-        fusion.repack(torch.bfloat16)
-        with computing_in("bfloat16", torch.device("cpu")):
-            rounded = fusion.module(images).float()
-    assert float((rounded - exact).abs().max() / exact.abs().max()) < 0.05
+        if packs(torch.bfloat16):
+            fusion.repack(torch.bfloat16)
+            with computing_in("bfloat16", torch.device("cpu")):
+                rounded = fusion.module(images).float()
+            assert float((rounded - exact).abs().max() / exact.abs().max()) < 0.05

@@ -12,7 +12,7 @@ from torch.nn import functional
 from landscape_core.catalogue import canonical
 from landscape_core.compute import build, load
 from landscape_core.compute.folding import Folding
-from landscape_core.compute.fusing import FusedConvolution, fused
+from landscape_core.compute.fusing import FusedConvolution, fused, packs
 from landscape_core.requests import ArchitectureSpec
 
 from .test_folding import unsettled
@@ -116,10 +116,11 @@ def test_affine_layers_of_a_network_without_convolutions_are_laid_out_anew_where
         for parameter in network.parameters():
             parameter.data.mul_(1.5).add_(0.1)
         fusion.repack()
-    fusion.repack(torch.bfloat16)
-    with torch.inference_mode():
-        rounded, exact = fusion.module(rows).float(), network(rows)
-    assert 1e-5 < float((rounded - exact).abs().max() / exact.abs().max()) < 0.02
+    if packs(torch.bfloat16):
+        fusion.repack(torch.bfloat16)
+        with torch.inference_mode():
+            rounded, exact = fusion.module(rows).float(), network(rows)
+        assert 1e-5 < float((rounded - exact).abs().max() / exact.abs().max()) < 0.02
 
 
 def test_a_vision_transformer_keeps_its_convolution_and_has_other_affine_layers():
