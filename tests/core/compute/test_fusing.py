@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import operator
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -148,3 +151,30 @@ def test_a_language_model_s_head_is_laid_out_anew_whether_or_not_it_is_the_embed
     fusion.repack()
     with torch.inference_mode():
         torch.testing.assert_close(fusion.module(tokens), network(tokens), rtol=1e-4, atol=1e-5)
+
+
+SECOND_BATCH = """
+import torch
+from torch.backends import mkldnn
+from benchmarks.material import images, request, tensors
+from landscape_core.compute import Evaluator, Examples
+examples = Examples.from_arrays(*images(16, (32, 32, 3)))
+evaluator = Evaluator(request("resnet20", (2, 1)), tensors("resnet20"), examples, threads=1)
+evaluator.tally([(0, 0)], 0, 16)
+x, network = evaluator._batches.take(0, 16)[0], evaluator._network
+network.move_to((0.1, 0.2))
+with torch.inference_mode(), mkldnn.verbose(mkldnn.VERBOSE_ON):
+    network.running(x)
+"""
+
+
+@pytest.mark.parametrize("processor", ["AVX2", "ALL"])
+def test_weights_are_laid_out_once_a_cell_and_not_again_at_every_batch(processor):
+    """oneDNN says what it does; with AVX2 alone it read other layouts than it was given."""
+    environment = os.environ | {"ONEDNN_MAX_CPU_ISA": processor}
+    run = subprocess.run(
+        [sys.executable, "-c", SECOND_BATCH], env=environment, capture_output=True, text=True, timeout=120, check=True
+    )
+    done = [line.split(",")[5] for line in run.stdout.splitlines() if ",exec,cpu," in line]
+    assert done.count("convolution") == 21
+    assert set(done) <= {"convolution", "matmul", "inner_product", "pooling_v2"}
