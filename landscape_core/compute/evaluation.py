@@ -1,36 +1,30 @@
 """Measuring a network over a plane: tallies per cell, from one fixed way of cutting batches.
 
 What a cell's tally holds depends on the request, the cell and the range of examples alone: batches are cut from `start` in
-one size per network and size of example (`batch_sizes`), losses are float32 per example (never TF32), and sums are float64.
-Only where memory runs out is the batch halved.
+one size per network and size of example, as many cells as a device is given at once are always as many (`calls`), losses are
+float32 per example (never TF32), and sums are float64. Only where memory runs out is the batch halved.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import nn
 
 from landscape_core.compute.architectures import load
-from landscape_core.compute.batch_sizes import first_batch, sequences
+from landscape_core.compute.batch_sizes import sequences
+from landscape_core.compute.calls import Calls, calls_for
 from landscape_core.compute.datasets import Batches, Examples
 from landscape_core.compute.devices import compute_exactly, is_out_of_memory
 from landscape_core.compute.directions import DirectionArrays, directions_for, moved_tensors, moving
-from landscape_core.compute.losses import classified_rightly, per_example
-from landscape_core.compute.metrics import counts_of
+from landscape_core.compute.measuring import Measured, Measuring
 from landscape_core.compute.moved_network import MovedNetwork
 from landscape_core.compute.pending import Pending, one_behind, pending
-from landscape_core.compute.precision import (
-    CHECK_EXAMPLES,
-    checked_cells,
-    computing_in,
-    in_float32,
-    precision_check,
-)
+from landscape_core.compute.precision import CHECK_EXAMPLES, checked_cells, precision_check
 from landscape_core.compute.premises import check_asked, check_outputs
 from landscape_core.compute.provenance import about_directions, made_with
 from landscape_core.errors import Cancelled, OutOfMemory
@@ -38,9 +32,8 @@ from landscape_core.estimate import chunk_bounds
 from landscape_core.requests import Precision, SurfaceRequest
 from landscape_core.results import Tally
 
-_Counts = dict[str, Int[Tensor, "*_cells"]]
-_Measured = Callable[[int, int], tuple[Tensor, Tensor, _Counts]]
-"""Gives the loss of each example start … stop, whether it was classified rightly, and what else is counted of them."""
+_Measure = Callable[[int, int], Measured]
+"""Measures the examples start … stop."""
 
 
 class Evaluator:
@@ -55,6 +48,7 @@ class Evaluator:
         threads: How many CPU threads PyTorch uses, for the whole process; None leaves it as it is.
         own: The network itself, from `load_own`, where the request's architecture is not catalogued.
         about: What `derive` has to say of the directions, for the provenance.
+        calls: How the network is called; None for what suits it and the device.
 
     Raises:
         InvalidRequest: The request does not go with the checkpoint or the data set, or a direction was not given.
@@ -83,6 +77,7 @@ class Evaluator:
         threads: int | None = None,
         own: nn.Module | None = None,
         about: Mapping[str, Any] | None = None,
+        calls: Calls | None = None,
     ) -> None:
         check_asked(request, tensors, examples, own, device)
         compute_exactly(threads)
@@ -92,12 +87,14 @@ class Evaluator:
         self._moving = moving(moved_tensors(module, request.plane.normalisation))
         self._about = dict(about or {})
         self._x, self._y = [tensor.numpy() for tensor in x], None if y is None else [tensor.numpy() for tensor in y]
-        self._loss = per_example(request.loss)
-        self._batch = first_batch(request, tensors, examples, module, self._device, ours=ours)
         try:
+            self._calls = calls or calls_for(request, tensors, examples, module, self._device, ours=ours)
             flat = ours and not examples.facts.holds_tokens and not any(p.dim() == 4 for p in module.parameters())
-            self._batches = Batches(examples, request.data, self._device, flat=flat, channels_last=ours)
-            self._network = MovedNetwork(request, module.to(self._device), x, y, self._batches, self._device, ours=ours)
+            last, self._batch = self._calls.channels_last, self._calls.batch
+            self._batches = Batches(examples, request.data, self._device, flat=flat, channels_last=last)
+            module.to(self._device)
+            several, given = self._calls.example_macs is not None, (self._batches, self._device)
+            self._network = MovedNetwork(request, module, x, y, *given, ours=ours, channels_last=last, several=several)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -106,6 +103,7 @@ class Evaluator:
                 f"{examples.facts.shape}; ask for fewer examples."
             ) from error
         self._network.precision = request.precision
+        self._measuring = Measuring(request, examples.facts.classes, self._batches, self._network)
         if own is not None:
             self._check_outputs()
         self._alphas, self._betas = request.grid.coordinates
@@ -124,6 +122,10 @@ class Evaluator:
         """The directions (δ, η), one float32 array for each moved tensor; η is None for a curve."""
         return self._x, self._y
 
+    def cells_a_call(self, examples: int) -> int:
+        """How many cells are measured in one call on so many examples: 1 unless the network is small for the device."""
+        return self._calls.cells(examples, self._network.saved_macs) if self._network.takes_several else 1
+
     def tally(
         self,
         cells: Sequence[tuple[int, int]],
@@ -139,7 +141,7 @@ class Evaluator:
             start: First example, in the slice's order.
             stop: One after the last.
             should_stop: Asked before every batch.
-            progress: Told after every cell which share of the cells is done; a GPU may still be at the last one.
+            progress: Told after every call which share of the cells is done; a GPU may still be at the last ones.
 
         Returns:
             A tally of shape (len(cells),), in the order of the cells.
@@ -148,13 +150,20 @@ class Evaluator:
             Cancelled: `should_stop` said so.
             OutOfMemory: The device's memory does not suffice for one example.
         """
+        places = [(float(self._alphas[column]), float(self._betas[row])) for row, column in cells]
+        together = self.cells_a_call(stop - start)
 
         def started() -> Iterator[Pending]:
-            for index, (row, column) in enumerate(cells):
-                self._move_to((float(self._alphas[column]), float(self._betas[row])), should_stop)
-                yield self._started(self._measured, start, stop, should_stop)
+            for first in range(0, len(places), together):
+                call = places[first : first + together]
+                if together == 1:
+                    self._move_to(call[0], should_stop)
+                    yield self._started(self._measuring.here, start, stop, should_stop)
+                else:
+                    filled = call + call[-1:] * (together - len(call))
+                    yield self._started(partial(self._measuring.at, filled), start, stop, should_stop, len(call))
                 if progress is not None:
-                    progress((index + 1) / len(cells))
+                    progress((first + len(call)) / len(places))
 
         return Tally.joined(list(one_behind(started())))
 
@@ -169,7 +178,7 @@ class Evaluator:
             OutOfMemory: The device's memory does not suffice for one example.
         """
         self._network.stand_at_origin()
-        return self._over_all(self._measured, should_stop)
+        return self._over_all(self._measuring.here, should_stop)
 
     def loss_at(self, place: tuple[float, float], should_stop: Callable[[], bool] | None = None) -> Tally:
         """What the plane gives over the whole slice at any place, on the grid or not: a tally of shape (1,).
@@ -183,7 +192,7 @@ class Evaluator:
             OutOfMemory: The device's memory does not suffice for one example.
         """
         self._move_to(place, should_stop)
-        return self._over_all(self._measured, should_stop)
+        return self._over_all(self._measuring.here, should_stop)
 
     def loss_of(self, module: nn.Module, should_stop: Callable[[], bool] | None = None) -> Tally:
         """What another network of the same kind gives over the whole slice: a tally of shape (1,).
@@ -197,23 +206,16 @@ class Evaluator:
             OutOfMemory: The device's memory does not suffice for one example.
         """
         module.to(self._device)
-        if any(parameter.dim() == 4 for parameter in module.parameters()):
+        if self._calls.channels_last and any(parameter.dim() == 4 for parameter in module.parameters()):
             module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-        @torch.inference_mode()
-        def measured(start: int, stop: int) -> tuple[Tensor, Tensor, _Counts]:
-            x, labels = self._batches.take(start, stop)
-            with computing_in(self.request.precision, self._device):
-                outputs = in_float32(module(x))
-            return self._loss(outputs, labels), classified_rightly(outputs, labels), {}
-
-        return self._over_all(measured, should_stop)
+        return self._over_all(partial(self._measuring.of, module), should_stop)
 
     def provenance(self) -> dict[str, Any]:
         """How this evaluator measures: versions, device, data, directions; how far it is from float32. JSON-able."""
         return {
             **made_with(self._device),
             "batch": self._batch,
+            **self._calls.provenance(),
             "dataset": self._facts.title,
             "data_sha256": self._batches.sha256(),
             **({"batch_norm_examples": count} if (count := self._network.statistics_examples) else {}),
@@ -243,43 +245,32 @@ class Evaluator:
             raise Cancelled("The computation was cancelled.")
         self._network.move_to(place)
 
-    def _over_all(self, measured: _Measured, should_stop: Callable[[], bool] | None) -> Tally:
+    def _over_all(self, measured: _Measure, should_stop: Callable[[], bool] | None) -> Tally:
         """The tally, of shape (1,), of all examples, added in chunks as at every cell."""
         total = Tally.zeros(1)
         for start, stop in chunk_bounds(self.examples):
             total += self._started(measured, start, stop, should_stop)()
         return total
 
-    def _started(self, measured: _Measured, start: int, stop: int, should_stop: Callable[[], bool] | None) -> Pending:
-        """What the examples start … stop give where the network stands, batch by batch; a GPU may still be at it."""
-        losses, right, counted = [], [], []
+    def _started(
+        self, measure: _Measure, start: int, stop: int, should_stop: Callable[[], bool] | None, cells: int = 1
+    ) -> Pending:
+        """What the examples start … stop give at the first so many measured cells, batch by batch; a GPU may still be at it."""
+        batches = list[Measured]()
         position = start
         while position < stop:
             if should_stop is not None and should_stop():
                 raise Cancelled("The computation was cancelled.")
             end = min(position + self._batch, stop)
             try:
-                loss, correct, counts = measured(position, end)
+                batches.append(measure(position, end))
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
                 self._halve_batch(end - position, error)
                 continue
-            losses.append(loss)
-            right.append(correct)
-            counted.append(counts)
             position = end
-        return pending(losses, right, counted)
-
-    @torch.inference_mode()
-    def _measured(self, start: int, stop: int) -> tuple[Float[Tensor, " n"], Bool[Tensor, "*places"], _Counts]:
-        """Of where the network stands: losses, whether each example (or token) was classified rightly, and further counts."""
-        x, labels = self._batches.take(start, stop)
-        outputs = self._network.outputs(x, start, stop)
-        right = classified_rightly(outputs, labels)
-        metrics = self.request.metrics
-        counts = counts_of(metrics, self._facts.classes, outputs, labels, right) if metrics else {}
-        return self._loss(outputs, labels), right, counts
+        return pending(batches, cells)
 
     @torch.inference_mode()
     def _check_outputs(self) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from landscape_core.compute.architectures import Perceptron
@@ -52,14 +52,19 @@ class FirstLayer:
 
     def at(self, alpha: float, beta: float, start: int, stop: int) -> Float[Tensor, "hidden n"]:
         """(W + α δ + β η) x + bias for the examples start … stop, from the stored products. Not to be changed in place."""
-        key = (start, stop)
-        if key not in self._products:
-            x, _ = self._batches.take(start, stop)
-            self._products[key] = [affine(weight, bias[0] if bias else None, x.T) for weight, *bias in self._affine]
-        own, *moved = self._products[key]
+        own, *moved = self._stored(start, stop)
         for product, coordinate in zip(moved, (alpha, beta), strict=False):
             if coordinate != 0.0:
                 own = torch.add(own, product, alpha=coordinate)
+        return own
+
+    def at_several(
+        self, alphas: Float[Tensor, " cells"], betas: Float[Tensor, " cells"], start: int, stop: int
+    ) -> Float[Tensor, "cells hidden n"]:
+        """The same at several places."""
+        own, *moved = self._stored(start, stop)
+        for product, coordinates in zip(moved, (alphas, betas), strict=False):
+            own = torch.addcmul(own, coordinates.view(-1, 1, 1), product)
         return own
 
     def directly(self, alpha: float, beta: float, start: int, stop: int) -> Float[Tensor, "hidden n"]:
@@ -71,14 +76,27 @@ class FirstLayer:
         x, _ = self._batches.take(start, stop)
         return affine(weight, bias[0] if bias else None, x.T)
 
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates for an example that are saved at each cell."""
+        return self._affine[0][0].numel()
+
     def forget(self) -> None:
         """Drops the stored products, to free their memory."""
         self._products.clear()
 
+    def _stored(self, start: int, stop: int) -> list[Tensor]:
+        """W x + bias, then the same of the directions, each (hidden, n)."""
+        key = (start, stop)
+        if key not in self._products:
+            x, _ = self._batches.take(start, stop)
+            self._products[key] = [affine(weight, bias[0] if bias else None, x.T) for weight, *bias in self._affine]
+        return self._products[key]
 
-def undecided(outputs: Float[Tensor, "n classes"]) -> bool:
-    """Whether an example's two largest outputs differ by no more than rounding may."""
-    if outputs.shape[1] < 2:
-        return False
-    largest = outputs.topk(2, dim=1).values
-    return bool((largest[:, 0] - largest[:, 1] <= UNDECIDED * largest[:, 0].abs()).any())
+
+def undecided(outputs: Float[Tensor, "*cells n classes"]) -> Bool[Tensor, "*cells"]:
+    """Whether, at a cell, an example's two largest outputs differ by no more than rounding may."""
+    if outputs.shape[-1] < 2:
+        return torch.zeros(outputs.shape[:-2], dtype=torch.bool)
+    largest, second = outputs.topk(2, dim=-1).values.unbind(-1)
+    return (largest - second <= UNDECIDED * largest.abs()).any(dim=-1)

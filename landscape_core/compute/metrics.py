@@ -1,4 +1,4 @@
-"""Further metrics of a batch as whole numbers, which add over batches, chunks and workers without rounding."""
+"""Further metrics of a batch, at one cell or several, as whole numbers: they add over batches, chunks and workers."""
 
 from __future__ import annotations
 
@@ -13,40 +13,42 @@ from landscape_core.requests import Metric
 LARGEST = 5
 
 
-def among_largest(outputs: Float[Tensor, "n classes"], labels: Int[Tensor, " n"]) -> Bool[Tensor, " n"]:
+def among_largest(outputs: Float[Tensor, "*cells n classes"], labels: Int[Tensor, " n"]) -> Bool[Tensor, "*cells n"]:
     """Whether fewer than five outputs are strictly larger than that of the label.
 
     Unlike `torch.topk`, whose choice among equal outputs is unspecified, this depends on the values alone: a label that shares
     the fifth place is among them. With an output that is NaN it is not, as nothing is then classified rightly.
     """
-    own = outputs.gather(1, labels[:, None])
-    return ((outputs > own).sum(dim=1) < LARGEST) & ~outputs.isnan().any(dim=1)
+    own = outputs.gather(-1, labels.expand(outputs.shape[:-1])[..., None])
+    return ((outputs > own).sum(dim=-1) < LARGEST) & ~outputs.isnan().any(dim=-1)
 
 
 def counts_of(
     metrics: Sequence[Metric],
     classes: int,
-    outputs: Float[Tensor, "n outputs"],
+    outputs: Float[Tensor, "cells n outputs"],
     labels: Int[Tensor, " n"],
-    right: Bool[Tensor, " n"],
+    right: Bool[Tensor, "cells n"],
 ) -> dict[str, Int[Tensor, "*_cells"]]:
     """The counts of a batch, by their names in `Tally.counts`.
 
     Args:
         metrics: Those that are asked for.
         classes: How many classes the data set has.
-        outputs: The network's.
+        outputs: The network's, at each of some cells.
         labels: The true classes.
         right: Whether each example was classified rightly.
 
     Returns:
-        `top5`: (1,) how many labels are among the five largest outputs. `class_correct`, `class_examples`: (1, classes) of each
-        class, how many examples were classified rightly, and how many there are.
+        `top5`: (cells,) how many labels are among the five largest outputs. `class_correct`, `class_examples`: (cells, classes)
+        of each class, how many examples were classified rightly, and how many there are.
     """
     found = {}
     if "top5" in metrics:
-        found["top5"] = among_largest(outputs, labels).sum().reshape(1)
+        found["top5"] = among_largest(outputs, labels).sum(dim=-1)
     if "class_accuracy" in metrics:
-        found["class_correct"] = torch.bincount(labels[right], minlength=classes)[None]
-        found["class_examples"] = torch.bincount(labels, minlength=classes)[None]
+        places = labels.long().expand(right.shape)
+        none = torch.zeros(len(right), classes, dtype=torch.int64, device=right.device)
+        found["class_correct"] = none.scatter_add(1, places, right.long())
+        found["class_examples"] = none.scatter_add(1, places, torch.ones_like(places))
     return found

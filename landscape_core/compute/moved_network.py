@@ -19,6 +19,7 @@ from landscape_core.compute.folding import Folding
 from landscape_core.compute.fusing import Fusion, fused, packs
 from landscape_core.compute.planes import Plane
 from landscape_core.compute.precision import computing_in, in_float32
+from landscape_core.compute.several_cells import SeveralCells
 from landscape_core.errors import OutOfMemory
 from landscape_core.requests import BATCH_NORM_EXAMPLES, Precision, SurfaceRequest
 
@@ -34,6 +35,8 @@ class MovedNetwork:
         batches: The examples.
         device: The PyTorch device.
         ours: Whether the network is catalogued: others are run as they are.
+        channels_last: Whether convolutions' weights are laid out so, as the examples are.
+        several: Whether `outputs_at` is wanted.
     """
 
     def __init__(
@@ -46,13 +49,15 @@ class MovedNetwork:
         device: torch.device,
         *,
         ours: bool,
+        channels_last: bool = True,
+        several: bool = False,
     ) -> None:
         self._batches, self._device = batches, device
         self.precision: Precision = "float32"
         """How what is computed from the next place on is rounded."""
         self._first = self._first_layer(module, [x] if y is None else [x, y]) if ours else None
         fixed = () if self._first is None else self._first.names
-        self._plane = Plane(module, x, y, request.plane.normalisation, device if ours else None, fixed)
+        self._plane = Plane(module, x, y, request.plane.normalisation, device if ours else None, fixed, channels_last)
         self._statistics = None if request.batch_norm == "fixed" else BatchNormStatistics(module)
         convolutional = any(p.dim() == 4 for p in module.parameters())
         example, self._place = batches.take(0, 1)[0], (0.0, 0.0)
@@ -67,6 +72,8 @@ class MovedNetwork:
         if ours and not isinstance(module, Perceptron) and (fusion := fused(self.running, example)) is not None:
             self._fusion, self.running = fusion, fusion.module
         self._replayed: dict[Precision, Replayed] | None = {} if ours and device.type == "cuda" else None
+        takes_several = several and ours and self._statistics is None and _are_finite(x, y)
+        self._several = SeveralCells.where_it_agrees(self._plane, self._first, example) if takes_several else None
 
     @property
     def module(self) -> nn.Module:
@@ -77,6 +84,16 @@ class MovedNetwork:
     def statistics_examples(self) -> int:
         """Over how many examples batch norm is re-estimated at each place; 0 if it is not."""
         return 0 if self._statistics is None else min(len(self._batches), BATCH_NORM_EXAMPLES)
+
+    @property
+    def takes_several(self) -> bool:
+        """Whether `outputs_at` is there: if it is wanted, for catalogued networks with their own statistics."""
+        return self._several is not None
+
+    @property
+    def saved_macs(self) -> int:
+        """Multiply-accumulates for an example that are not done at each cell."""
+        return 0 if self._first is None else self._first.macs
 
     def stand_at_origin(self) -> None:
         """Puts the network back to θ*, with its own statistics."""
@@ -109,8 +126,31 @@ class MovedNetwork:
                 return self._run(x)
             return self._replayed.setdefault(self.precision, Replayed(self._run))(x)
         outputs = self._rounded(module.after_first, self._first.at(*self._place, start, stop))
-        if self.precision == "float32" and undecided(outputs):
+        if self.precision == "float32" and bool(undecided(outputs)):
             outputs = module.after_first(self._first.directly(*self._place, start, stop))
+        return outputs
+
+    def outputs_at(
+        self, places: Sequence[tuple[float, float]], x: Tensor, start: int, stop: int
+    ) -> Float[Tensor, "cells n classes"]:
+        """What the network gives for the examples start … stop at several places, in one call; afterwards it stands anywhere.
+
+        Args:
+            places: (α, β) of each.
+            x: These examples.
+            start: First example, in the slice's order.
+            stop: One after the last.
+        """
+        if self._several is None:
+            raise ValueError("this network is called for one cell at a time")
+        several = self._several
+        outputs: Tensor = self._rounded(lambda taken: several.outputs(places, taken, start, stop), x)
+        module = self._plane.module
+        if self._first is not None and isinstance(module, Perceptron) and self.precision == "float32":
+            for cell in undecided(outputs).nonzero().flatten().tolist():
+                alpha, beta = places[cell]
+                self._plane.move_to(alpha, beta)
+                outputs[cell] = module.after_first(self._first.directly(alpha, beta, start, stop))
         return outputs
 
     def _run(self, x: Tensor) -> Tensor:
@@ -158,3 +198,8 @@ class MovedNetwork:
                 f"The memory of {self._device} does not suffice to re-estimate batch norm over {count} examples in one batch; "
                 "choose batch_norm fixed, or a device with more memory."
             ) from error
+
+
+def _are_finite(*directions: list[Tensor] | None) -> bool:
+    """Whether a coordinate of 0 leaves a direction out even where they are multiplied."""
+    return all(bool(tensor.isfinite().all()) for direction in directions for tensor in direction or [])

@@ -205,7 +205,7 @@ class Measure:
         counts = {}
         if self._metrics:
             right = self._countable(outputs, batch.targets, correct)
-            counts = counts_of(self._metrics, self._classes, outputs, batch.targets, right)
+            counts = counts_of(self._metrics, self._classes, outputs[None], batch.targets, right[None])
         return (loss.reshape(1) if batch.examples == 1 else loss), correct, counts
 
     def _countable(self, outputs: Any, targets: Any, right: Tensor | None) -> Tensor:

@@ -1,43 +1,45 @@
-"""Tallies that a device is still at: the host goes on to the next cell before it reads the last one's."""
+"""Tallies that a device is still at: the host goes on to the next cells before it reads the last ones'."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from landscape_core.compute.losses import float64_sums
+from landscape_core.compute.measuring import Measured
 from landscape_core.results import Tally
 
 Pending = Callable[[], Tally]
-"""Waits for the device, and gives the tally of one cell: of shape (1,)."""
+"""Waits for the device, and gives the tally of some cells, mostly one: of shape (cells,)."""
 
 
-def pending(losses: Sequence[Tensor], right: Sequence[Tensor], counted: Sequence[Mapping[str, Tensor]]) -> Pending:
+def pending(measured: Sequence[Measured], kept: int | None = None) -> Pending:
     """The tally of what was measured batch by batch, not read yet.
 
     Args:
-        losses: Of each batch its examples' losses, (n,), on the device.
-        right: Of each batch whether its decisions were right.
-        counted: Of each batch what else was counted.
+        measured: Each batch's, at the same cells.
+        kept: Of how many cells, the first ones; None for all.
     """
 
     def read() -> Tally:
-        examples, (loss_sum, loss_sq) = sum(map(len, losses)), float64_sums(losses)
-        correct = int(torch.cat(list(right)).sum())
-        total = {name: torch.stack([counts[name] for counts in counted]).sum(dim=0).cpu().numpy() for name in counted[0]}
-        return Tally(np.array([examples]), np.array([loss_sum]), np.array([loss_sq]), np.array([correct]), total)
+        each = torch.cat([batch.losses for batch in measured], dim=1)[:kept].cpu()
+        sums = np.array([float64_sums([row]) for row in each])
+        examples = np.full(len(each), each.shape[1])
+        correct = torch.cat([batch.right for batch in measured], dim=1)[:kept].flatten(1).sum(dim=1).cpu().numpy()
+        counted = {name: torch.stack([batch.counts[name] for batch in measured]) for name in measured[0].counts}
+        counts = {name: each_batch.sum(dim=0)[:kept].cpu().numpy() for name, each_batch in counted.items()}
+        return Tally(examples, sums[:, 0], sums[:, 1], correct, counts)
 
     return read
 
 
 def one_behind(started: Iterable[Pending]) -> Iterator[Tally]:
-    """Each cell's tally, read when the next cell has been started, so that the device need not wait for the host between them.
+    """Each call's tally, read when the next has been started, so that the device need not wait for the host between them.
 
     Args:
-        started: Starts a cell each time it is asked for the next.
+        started: Starts a cell, or several, each time it is asked for the next.
     """
     last = None
     for one in started:

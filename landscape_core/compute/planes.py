@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 import torch
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from landscape_core.compute.directions import moved_tensors, moving
@@ -35,8 +36,9 @@ class Plane:
         x: δ, one tensor for each of `moved_tensors`.
         y: η likewise; None for a curve.
         normalisation: Says which of the network's tensors move.
-        device: Where the network is evaluated, convolutions then channels-last; None leaves it where and laid out as it is.
+        device: Where the network is evaluated; None leaves it where and laid out as it is.
         fixed: Names of tensors that are left at θ* because the evaluator moves them by other means (`first_layer`).
+        channels_last: Whether convolutions' weights are laid out so on the device.
 
     Example:
         >>> line = nn.Linear(1, 1, bias=False)
@@ -55,13 +57,15 @@ class Plane:
         normalisation: Normalisation,
         device: torch.device | None,
         fixed: Collection[str] = (),
+        channels_last: bool = True,
     ) -> None:
         self.module = module if device is None else module.to(device)
-        if device is not None and any(p.dim() == 4 for p in module.parameters()):
+        if device is not None and channels_last and any(p.dim() == 4 for p in module.parameters()):
             self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         named = moved_tensors(module, normalisation)
         tensors, moves = list(named.items()), moving(named)
         floating = [index for index, (name, _) in enumerate(tensors) if moves[index] and name not in fixed]
+        self._names = [tensors[index][0] for index in floating]
         self._moved = [tensors[index][1].data for index in floating]
         self._origin = [tensor.clone() for tensor in self._moved]
         self._x = [_like(x[index], tensors[index][1].data) for index in floating]
@@ -88,3 +92,21 @@ class Plane:
             torch._foreach_add_(terms[0], terms[1])
         if terms:
             torch._foreach_add_(self._moved, terms[0])
+
+    def several(
+        self, alphas: Float[Tensor, " cells"], betas: Float[Tensor, " cells"]
+    ) -> dict[str, Shaped[Tensor, "cells ..."]]:
+        """The moved tensors at several places, by their names; the network stays where it is.
+
+        Args:
+            alphas: Coordinates along δ, on the network's device.
+            betas: Along η; left out for a curve.
+        """
+        found = {}
+        for index, (name, origin) in enumerate(zip(self._names, self._origin, strict=True)):
+            view = (-1, *[1] * origin.dim())
+            step = alphas.view(view) * self._x[index]
+            if self._y is not None:
+                step += betas.view(view) * self._y[index]
+            found[name] = (origin + step).to(origin.dtype)
+        return found

@@ -28,6 +28,7 @@ PROVENANCE = {
     "machine": "Machine",
     "threads": "Threads",
     "batch": "Batch",
+    "layout": "Layout of images",
     "started": "Begun",
     "finished": "Ended",
     "seconds": "Computing time",

@@ -33,6 +33,7 @@ class Perceptron(nn.Module):
 
     def __init__(self, widths: Sequence[int], biases: Sequence[bool], activation: str) -> None:
         super().__init__()
+        self.widths = tuple(widths)
         pairs = zip(widths[:-1], widths[1:], biases, strict=True)
         self.layers = nn.ModuleList(nn.Linear(before, after, bias=bias) for before, after, bias in pairs)
         self.activation = FUNCTIONS[activation]

@@ -190,7 +190,7 @@ def test_directions_that_are_not_finite_leave_the_centre_alone(mlp_weights, rows
 
 def test_a_cancelled_computation_stops_before_the_next_batch(subject):
     name, tensors, examples = subject
-    evaluator = Evaluator(surface_request(name, axis(3, 0.5)), tensors, examples)
+    evaluator = Evaluator(surface_request(name, axis(50, 0.5)), tensors, examples)
     asked = []
 
     def should_stop() -> bool:
@@ -198,7 +198,7 @@ def test_a_cancelled_computation_stops_before_the_next_batch(subject):
         return len(asked) > 2
 
     with pytest.raises(Cancelled):
-        evaluator.tally([(0, 0), (0, 1), (0, 2)], 0, 64, should_stop)
+        evaluator.tally([(0, column) for column in range(50)], 0, 64, should_stop)
     assert len(asked) == 3
 
 

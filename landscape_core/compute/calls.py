@@ -1,0 +1,106 @@
+"""How a network is called: how many examples at a time, in which layout, and how many cells at once.
+
+On CPUs that follows from tables (here and in `batch_sizes`), so that all workers get the same values; `lossatlas bench i` holds
+them against the fastest of a probe. On other devices, on which nothing could be measured, images' batch and layout come from a
+short probe, and as many cells go into one call as fill the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from landscape_core.catalogue import macs_per_example
+from landscape_core.compute.architectures import Perceptron
+from landscape_core.compute.batch_sizes import first_batch
+from landscape_core.compute.datasets import Examples
+from landscape_core.compute.probing import Way, probed
+from landscape_core.requests import SurfaceRequest
+
+FILL_MACS, MOST_CELLS = 1 << 29, 64
+"""Multiply-accumulates that fill a GPU, and most cells: at 10 TFLOP/s they take 0.1 ms, as long as a host starts some twenty
+kernels. They bound a call's memory too, since every number of a feature map and every weight takes some of them."""
+
+CPU_CELLS = ((16, 1 << 14), (8, 1 << 17))
+"""Cells of a perceptron's call on CPUs, with the most numbers of one's widest layer for which so many are faster than one."""
+
+CPU_MACS = 1 << 24
+"""Most multiply-accumulates of a cell's batch for which they are: beyond, the processor is busy with one cell."""
+
+
+@dataclass(frozen=True)
+class Calls:
+    """How a network is called.
+
+    Attributes:
+        batch: Examples at a time, while memory suffices.
+        channels_last: Whether images and convolutions' weights are laid out so.
+        example_macs: Multiply-accumulates of an example, where several cells may go into one call; None where not.
+        widest: Units of a perceptron's widest layer, where it runs on a CPU; None elsewhere.
+    """
+
+    batch: int
+    channels_last: bool = True
+    example_macs: int | None = None
+    widest: int | None = None
+
+    def cells(self, examples: int, saved_macs: int = 0) -> int:
+        """How many cells a call has.
+
+        Args:
+            examples: How many are measured at each cell.
+            saved_macs: Of `example_macs`, those that need not be done at each cell.
+
+        Example:
+            >>> Calls(batch=1024, example_macs=101_632, widest=128).cells(512, saved_macs=100_352)
+            8
+        """
+        if self.example_macs is None:
+            return 1
+        count = min(self.batch, examples)
+        macs = max(1, self.example_macs - saved_macs) * count
+        if self.widest is None:
+            return max(1, min(MOST_CELLS, FILL_MACS // macs))
+        fitting = (cells for cells, most in CPU_CELLS if self.widest * count <= most and macs <= CPU_MACS)
+        return next(fitting, 1)
+
+    def provenance(self) -> dict[str, Any]:
+        """What a surface's provenance says of it: JSON-able."""
+        return {} if self.channels_last else {"layout": "channels first"}
+
+
+def calls_for(
+    request: SurfaceRequest,
+    tensors: Mapping[str, np.ndarray],
+    examples: Examples,
+    module: nn.Module,
+    device: torch.device,
+    *,
+    ours: bool,
+) -> Calls:
+    """How a request's network is called.
+
+    Args:
+        request: The question.
+        tensors: The checkpoint's names and arrays, in the file's order.
+        examples: The split that the request names.
+        module: The network at θ*.
+        device: Where it is evaluated.
+        ours: Whether it is catalogued, so that its cost is known.
+    """
+    batch = first_batch(request, tensors, examples, module, device, ours=ours)
+    on_cpu, tokens = device.type == "cpu", examples.facts.holds_tokens
+    if not ours or tokens or (on_cpu and (request.precision != "float32" or not isinstance(module, Perceptron))):
+        return Calls(batch, channels_last=ours)
+    shapes = {name: tuple(array.shape) for name, array in tensors.items()}
+    macs = macs_per_example(request.architecture, shapes, examples.facts.shape)
+    if isinstance(module, Perceptron):
+        widest = max(module.widths[1:]) if on_cpu else None
+        return Calls(batch, example_macs=macs, widest=widest)
+    way = probed(module, examples.facts.shape, device, request.precision, Way(batch))
+    return Calls(way.batch, way.channels_last, macs)
