@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from benchmarks.announcements import unit_seconds
 from benchmarks.bare_core import Alone, BareCore, bare_core
 from benchmarks.repeating import TELL, rounds
 from benchmarks.system import Atlas, Followed, Job, running
@@ -30,6 +31,8 @@ COLD_EXAMPLES = 500
 LARGE, LARGE_QUICK = Job(51, 5000, "resnet56"), Job(51, 300, "resnet20")
 LARGE_TIMES, LARGE_STAGES = 3, 2
 """How many surfaces of a large network are begun with each system, and how many stages of each are waited for."""
+UNITS_S, UNITS_QUICK_S = 60.0, 3.0
+"""For how long another one is computed, to see how long its units are."""
 LEAST, MOST, BUDGET_S = 3, 7, 300.0
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -73,6 +76,8 @@ class Comparison:
     """By kind, the largest memory of a system's processes."""
     begun: dict[str, list[list[float]]] = field(default_factory=dict)
     """By kind, seconds to the first stages of each surface of a large network; not there where they did not come."""
+    unit_s: dict[str, dict[Job, list[float]]] = field(default_factory=dict)
+    """By kind and surface, how long each unit took, of the last one that was finished, and of a large one that was left."""
     _alone: dict[str, list[Alone]] = field(default_factory=dict)
     _followed: dict[str, list[Followed]] = field(default_factory=dict)
     _pairs: list[float] = field(default_factory=list)
@@ -133,6 +138,8 @@ class Comparison:
                     self.tell(f"round {index + 1}: {KINDS[kind]}")
                     self._once(kind, cores.get(kind, ()), systems.get(kind), seed=100 + 2 * index)
             self.peaks = {kind: atlas.peak_bytes() for kind, atlas in systems.items() if atlas.knows_processes}
+            for kind, atlas in systems.items():
+                self.unit_s[kind] = {self.job: unit_seconds(atlas.data, self._followed[kind][-1].surface)}
             if BEGUN in self.wanted:
                 self._begin(systems)
 
@@ -143,6 +150,8 @@ class Comparison:
             seeds = range(1, 2 if self.quick else 1 + LARGE_TIMES)
             try:
                 self.begun[kind] = [systems[kind].first_stages(self.large_job, seed, LARGE_STAGES) for seed in seeds]
+                left = systems[kind].begin(self.large_job, 1 + LARGE_TIMES, UNITS_QUICK_S if self.quick else UNITS_S)
+                self.unit_s[kind][self.large_job] = unit_seconds(systems[kind].data, left)
             except (LandscapeError, httpx.HTTPError, KeyError, ValueError) as error:
                 self.tell(f"not begun: {error}")
                 return  # it may be computing still, beside what would come next

@@ -13,6 +13,8 @@ from benchmarks.system import Followed
 from benchmarks.table import Goal, Row, Spread
 
 KINDS = (*BEGUN_BY, BEGUN)
+UNIT_S = (1, 5)
+UNITS = f"in units of {UNIT_S[0]} to {UNIT_S[1]} s, % of all units' time"
 
 
 def run(comparison: Comparison) -> tuple[list[Row], list[Goal]]:
@@ -34,7 +36,28 @@ def run(comparison: Comparison) -> tuple[list[Row], list[Goal]]:
         Goal(f"the first whole surface of {name} within 2 s, at most", most, most <= 2)
         for name, most in (("a perceptron", max(first)), (f"a {comparison.large_job.architecture}", float(np.max(large))))
     ]
-    return [*rows, *_begun(comparison)], goals
+    units = _units(comparison)
+    large_units = [row[UNITS] for row in units if row["surface"].startswith(str(comparison.large_job))]
+    share = min(large_units, default=math.nan)
+    name, (least, most) = comparison.large_job.architecture, UNIT_S
+    asked = f"at least 90 % of the time of a {name}'s units in those of {least} to {most} s"
+    return [*rows, *_begun(comparison), *units], [*goals, Goal(asked, share, share >= 90)]
+
+
+def _units(comparison: Comparison) -> list[Row]:
+    """How long units are, of the surfaces that were finished and of the large one that was left."""
+    return [
+        {
+            "workers": compared.KINDS[kind],
+            "surface": f"{job}{', left' if job == comparison.large_job else ''}",
+            "units": len(taken),
+            "a unit, s": Spread.of(taken),
+            UNITS: 100 * sum(each for each in taken if UNIT_S[0] <= each <= UNIT_S[1]) / sum(taken),
+        }
+        for kind in BEGUN_BY
+        for job, taken in comparison.unit_s.get(kind, {}).items()
+        if taken
+    ]
 
 
 def _begun(comparison: Comparison) -> list[Row]:

@@ -99,6 +99,14 @@ PARTS = (
         "stages come while the scene is built.",
         "browser",
     ),
+    Part(
+        "i",
+        "How networks are called",
+        "On CPUs a table says how many images a convolutional network gets at a time, and how many cells of a small "
+        "perceptron are measured in one call; here it is held, on one thread, against what a probe of other batches and "
+        "of the other layout would choose, and against one cell a call. What was tried is in images a second, medians.",
+        "calling",
+    ),
 )
 
 LETTERS = "".join(part.letter for part in PARTS)

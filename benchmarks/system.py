@@ -173,11 +173,15 @@ class Atlas:
                 break
         if len(stages) < number:
             raise ComputationFailed(f"The surface of the benchmark ended after {len(stages)} stages, expected {number}.")
-        answer = self.http.post(f"/surfaces/{surface}/cancel")
-        if answer.status_code != httpx.codes.CONFLICT:  # it has finished meanwhile
-            answer.raise_for_status()
-        _wait_for_workers(self, None)
+        self._leave(surface)
         return stages[:number]
+
+    def begin(self, job: Job, seed: int, seconds: float) -> str:
+        """Asks for a surface that nobody asked for before, and cancels it after so many seconds: its id."""
+        surface: str = self.http.post("/surfaces", json=self.body(job, seed)).raise_for_status().json()["id"]
+        time.sleep(seconds)
+        self._leave(surface)
+        return surface
 
     @property
     def knows_processes(self) -> bool:
@@ -188,6 +192,12 @@ class Atlas:
         """The largest memory of "web", "worker" and "valkey" so far."""
         found = processes.family(self.process.pid)
         return {name: processes.peak_bytes(found[name]) for name in ("web", "worker", "valkey")}
+
+    def _leave(self, surface: str) -> None:
+        answer = self.http.post(f"/surfaces/{surface}/cancel")
+        if answer.status_code != httpx.codes.CONFLICT:  # it has finished meanwhile
+            answer.raise_for_status()
+        _wait_for_workers(self, None)
 
     def _events(self, surface: str) -> Iterator[tuple[str, dict[str, Any], int]]:
         """(kind, data, bytes) of a surface's events until the stream ends."""

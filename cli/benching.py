@@ -65,8 +65,9 @@ def bench(
     f  the whole system against the bare core
     g  memory
     h  in the browser
+    i  how networks are called, beside other ways
 
-    It starts what it needs and stops it again, and takes about 15 minutes. Networks have random weights, and
+    It starts what it needs and stops it again, and takes about 20 minutes. Networks have random weights, and
     data are random, but for c, which takes a network of the gallery and those of --network (a ResNet-56 on 5,000
     images takes twenty minutes). Nothing is downloaded. Leave the machine alone meanwhile. A part that
     cannot be measured here says why.

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import first_surface, memory, parts, whole_system, workers
 from benchmarks.bare_core import Alone
-from benchmarks.comparison import CORES, Comparison
+from benchmarks.comparison import CORES, LARGE_QUICK, QUICK, Comparison
 from benchmarks.system import Atlas, Followed
 from benchmarks.table import Goal, Row, Skipped
 from landscape_core.errors import ComputationFailed
@@ -29,10 +29,15 @@ def comparison(tmp_path: Path) -> Comparison:
     slow, fast = [followed(seconds) for seconds in (10.2, 20.4, 11.0)], [followed(seconds) for seconds in (6.0, 10.2, 5.5)]
     return Comparison(
         tmp_path,
+        quick=True,
         cold={"system": followed(4.0), "system2": followed(3.0)},
         peaks={"system": {"web": 200_000_000, "worker": 400_000_000, "valkey": 10_000_000}},
         _alone={"core1": alone, "core1 again": later, "core": alone, "core again": later},
         begun={"system": [[1.5, 2.0], [1.0, 2.5]], "system2": [[2.5, 3.0]]},
+        unit_s={
+            "system": {QUICK: [0.5, 0.5, 1.0, 2.0], LARGE_QUICK: [0.25, 1.5, 2.0, 1.25]},
+            "system2": {QUICK: [], LARGE_QUICK: [1.0, 6.0]},
+        },
         _followed={"system1": slow, "system2": fast, "system": slow},
         _pairs=[5.0, 10.0, 5.0],
         _done=True,
@@ -59,8 +64,12 @@ def test_ratios_are_of_the_same_round(comparison):
 def test_the_first_surface_and_memory(comparison):
     rows, goals = first_surface.run(comparison)
     assert [row["to the last, s"].median for row in rows[:4]] == [4.0, 11.0, 3.0, 6.0]
-    assert [(goal.measured, goal.reached) for goal in goals] == [(0.5, True), (2.5, False)]
-    assert [(row["how many"], row["to the second, s"].median) for row in rows[4:]] == [(2, 2.25), (1, 3.0)]
+    assert [(goal.measured, goal.reached) for goal in goals[:2]] == [(0.5, True), (2.5, False)]
+    assert [(row["how many"], row["to the second, s"].median) for row in rows[4:6]] == [(2, 2.25), (1, 3.0)]
+    shares = [row["in units of 1 to 5 s, % of all units' time"] for row in rows[6:]]
+    assert shares == pytest.approx([75, 95, 100 / 7])
+    assert [(row["surface"].endswith(", left"), row["units"]) for row in rows[6:]] == [(False, 4), (True, 4), (True, 2)]
+    assert (goals[2].measured, goals[2].reached) == (pytest.approx(100 / 7), False)
     assert rows[1]["to the second, s"].median == 1.0
     rows, _ = memory.run(comparison)
     assert [row["largest resident memory, MB"] for row in rows] == [300, 200, 400, 10, 610]
@@ -86,12 +95,12 @@ def test_a_large_surface_that_does_not_begin_leaves_its_goal_unreached(compariso
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # and nobody listens
         gone = Atlas(subprocess.Popen(["true"]), f"http://127.0.0.1:{taken.getsockname()[1]}", tmp_path)
-        comparison.begun = {}
+        comparison.begun, comparison.unit_s = {}, {}
         comparison._begin({"system": gone, "system2": gone})
     assert gone.process.wait() == 0
-    rows, (cheap, large) = first_surface.run(comparison)
+    rows, (cheap, large, units) = first_surface.run(comparison)
     assert len(rows) == 4
-    assert (cheap.reached, large.reached) == (True, False)
+    assert (cheap.reached, large.reached, units.reached) == (True, False, False)
     assert "Measured: nan, not reached" in str(large)
 
 
