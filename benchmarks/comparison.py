@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
+from redis.exceptions import RedisError
 
 from benchmarks.announcements import unit_seconds
 from benchmarks.bare_core import Alone, BareCore, bare_core
 from benchmarks.repeating import TELL, rounds
 from benchmarks.system import Atlas, Followed, Job, running
+from benchmarks.table import Skipped
 from landscape_core.errors import ComputationFailed, LandscapeError
 
 if TYPE_CHECKING:
@@ -138,8 +140,6 @@ class Comparison:
                     self.tell(f"round {index + 1}: {KINDS[kind]}")
                     self._once(kind, cores.get(kind, ()), systems.get(kind), seed=100 + 2 * index)
             self.peaks = {kind: atlas.peak_bytes() for kind, atlas in systems.items() if atlas.knows_processes}
-            for kind, atlas in systems.items():
-                self.unit_s[kind] = {self.job: unit_seconds(atlas.data, self._followed[kind][-1].surface)}
             if BEGUN in self.wanted:
                 self._begin(systems)
 
@@ -151,8 +151,9 @@ class Comparison:
             try:
                 self.begun[kind] = [systems[kind].first_stages(self.large_job, seed, LARGE_STAGES) for seed in seeds]
                 left = systems[kind].begin(self.large_job, 1 + LARGE_TIMES, UNITS_QUICK_S if self.quick else UNITS_S)
-                self.unit_s[kind][self.large_job] = unit_seconds(systems[kind].data, left)
-            except (LandscapeError, httpx.HTTPError, KeyError, ValueError) as error:
+                done = {self.job: self._followed[kind][-1].surface, self.large_job: left}
+                self.unit_s[kind] = {job: unit_seconds(systems[kind].data, surface) for job, surface in done.items()}
+            except (Skipped, LandscapeError, RedisError, httpx.HTTPError, OSError, KeyError, ValueError) as error:
                 self.tell(f"not begun: {error}")
                 return  # it may be computing still, beside what would come next
 

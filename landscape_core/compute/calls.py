@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +23,10 @@ from landscape_core.requests import SurfaceRequest
 
 FILL_MACS, MOST_CELLS = 1 << 29, 64
 """Multiply-accumulates that fill a GPU, and most cells: at 10 TFLOP/s they take 0.1 ms, as long as a host starts some twenty
-kernels. They bound a call's memory too, since every number of a feature map and every weight takes some of them."""
+kernels. They bound its memory too, since every number of a feature map takes some of them."""
+
+MOVED_MACS = 1 << 26
+"""Most of them of one example of all cells: every weight takes one, so that moved tensors stay within 256 MiB."""
 
 CPU_CELLS = ((16, 1 << 14), (8, 1 << 17))
 """Cells of a perceptron's call on CPUs, with the most numbers of one's widest layer for which so many are faster than one."""
@@ -42,12 +44,19 @@ class Calls:
         channels_last: Whether images and convolutions' weights are laid out so.
         example_macs: Multiply-accumulates of an example, where several cells may go into one call; None where not.
         widest: Units of a perceptron's widest layer, where it runs on a CPU; None elsewhere.
+        probed: Whether batch and layout come from a probe.
     """
 
     batch: int
     channels_last: bool = True
     example_macs: int | None = None
     widest: int | None = None
+    probed: bool = False
+
+    @property
+    def layout(self) -> str:
+        """Of images and convolutions' weights, in words."""
+        return "channels last" if self.channels_last else "channels first"
 
     def cells(self, examples: int, saved_macs: int = 0) -> int:
         """How many cells a call has.
@@ -62,16 +71,12 @@ class Calls:
         """
         if self.example_macs is None:
             return 1
-        count = min(self.batch, examples)
-        macs = max(1, self.example_macs - saved_macs) * count
+        count, each = min(self.batch, examples), max(1, self.example_macs - saved_macs)
+        macs = each * count
         if self.widest is None:
-            return max(1, min(MOST_CELLS, FILL_MACS // macs))
+            return max(1, min(MOST_CELLS, FILL_MACS // macs, MOVED_MACS // each))
         fitting = (cells for cells, most in CPU_CELLS if self.widest * count <= most and macs <= CPU_MACS)
         return next(fitting, 1)
-
-    def provenance(self) -> dict[str, Any]:
-        """What a surface's provenance says of it: JSON-able."""
-        return {} if self.channels_last else {"layout": "channels first"}
 
 
 def calls_for(
@@ -103,4 +108,4 @@ def calls_for(
         widest = max(module.widths[1:]) if on_cpu else None
         return Calls(batch, example_macs=macs, widest=widest)
     way = probed(module, examples.facts.shape, device, request.precision, Way(batch))
-    return Calls(way.batch, way.channels_last, macs)
+    return Calls(way.batch, way.channels_last, macs, probed=True)

@@ -1,8 +1,9 @@
 """Measuring a network over a plane: tallies per cell, from one fixed way of cutting batches.
 
 What a cell's tally holds depends on the request, the cell and the range of examples alone: batches are cut from `start` in
-one size per network and size of example, as many cells as a device is given at once are always as many (`calls`), losses are
-float32 per example (never TF32), and sums are float64. Only where memory runs out is the batch halved.
+one size per network and size of example, a call of several cells always has as many (`calls`), losses are float32 per example
+(never TF32), and sums are float64. Only where memory runs out is the batch halved, and on other devices than CPUs a probe
+chooses it.
 """
 
 from __future__ import annotations
@@ -93,8 +94,10 @@ class Evaluator:
             last, self._batch = self._calls.channels_last, self._calls.batch
             self._batches = Batches(examples, request.data, self._device, flat=flat, channels_last=last)
             module.to(self._device)
-            several, given = self._calls.example_macs is not None, (self._batches, self._device)
-            self._network = MovedNetwork(request, module, x, y, *given, ours=ours, channels_last=last, several=several)
+            self._network = MovedNetwork(
+                request, module, x, y, self._batches, self._device,
+                ours=ours, channels_last=last, several=self._calls.example_macs is not None,
+            )  # fmt: skip
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -160,8 +163,8 @@ class Evaluator:
                     self._move_to(call[0], should_stop)
                     yield self._started(self._measuring.here, start, stop, should_stop)
                 else:
-                    filled = call + call[-1:] * (together - len(call))
-                    yield self._started(partial(self._measuring.at, filled), start, stop, should_stop, len(call))
+                    self._network.stand_at(call + call[-1:] * (together - len(call)))
+                    yield self._started(self._measuring.at_several, start, stop, should_stop, len(call))
                 if progress is not None:
                     progress((first + len(call)) / len(places))
 
@@ -215,7 +218,7 @@ class Evaluator:
         return {
             **made_with(self._device),
             "batch": self._batch,
-            **self._calls.provenance(),
+            **({"layout": self._calls.layout} if self._calls.probed else {}),
             "dataset": self._facts.title,
             "data_sha256": self._batches.sha256(),
             **({"batch_norm_examples": count} if (count := self._network.statistics_examples) else {}),
@@ -253,9 +256,9 @@ class Evaluator:
         return total
 
     def _started(
-        self, measure: _Measure, start: int, stop: int, should_stop: Callable[[], bool] | None, cells: int = 1
+        self, measure: _Measure, start: int, stop: int, should_stop: Callable[[], bool] | None, kept: int = 1
     ) -> Pending:
-        """What the examples start … stop give at the first so many measured cells, batch by batch; a GPU may still be at it."""
+        """What the examples start … stop give at the first so many cells of a call, by batches; a GPU may still be at it."""
         batches = list[Measured]()
         position = start
         while position < stop:
@@ -270,7 +273,7 @@ class Evaluator:
                 self._halve_batch(end - position, error)
                 continue
             position = end
-        return pending(batches, cells)
+        return pending(batches, kept)
 
     @torch.inference_mode()
     def _check_outputs(self) -> None:

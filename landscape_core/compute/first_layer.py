@@ -61,7 +61,14 @@ class FirstLayer:
     def at_several(
         self, alphas: Float[Tensor, " cells"], betas: Float[Tensor, " cells"], start: int, stop: int
     ) -> Float[Tensor, "cells hidden n"]:
-        """The same at several places."""
+        """The same at several places.
+
+        Args:
+            alphas: Coordinates along δ, on the device.
+            betas: Along η; left out for a curve.
+            start: First example, in the slice's order.
+            stop: One after the last.
+        """
         own, *moved = self._stored(start, stop)
         for product, coordinates in zip(moved, (alphas, betas), strict=False):
             own = torch.addcmul(own, coordinates.view(-1, 1, 1), product)

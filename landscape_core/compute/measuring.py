@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -48,22 +47,38 @@ class Measuring:
 
     @torch.inference_mode()
     def here(self, start: int, stop: int) -> Measured:
-        """Where the network stands, the examples start … stop: one cell."""
+        """Where the network stands: one cell.
+
+        Args:
+            start: First example, in the slice's order.
+            stop: One after the last.
+        """
         x, labels = self._batches.take(start, stop)
         outputs = self._network.outputs(x, start, stop)
         return self._measured(outputs[None], self._loss(outputs, labels)[None], labels)
 
     @torch.inference_mode()
-    def at(self, places: Sequence[tuple[float, float]], start: int, stop: int) -> Measured:
-        """At several places (α, β), the examples start … stop in one call."""
+    def at_several(self, start: int, stop: int) -> Measured:
+        """At the several places where the network stands.
+
+        Args:
+            start: First example, in the slice's order.
+            stop: One after the last.
+        """
         x, labels = self._batches.take(start, stop)
-        outputs = self._network.outputs_at(places, x, start, stop)
-        losses = self._loss(outputs.flatten(0, 1), labels.repeat(len(places)))
-        return self._measured(outputs, losses.view(len(places), len(labels)), labels)
+        outputs = self._network.outputs_at(x, start, stop)
+        losses = self._loss(outputs.flatten(0, 1), labels.repeat(len(outputs)))
+        return self._measured(outputs, losses.view(len(outputs), len(labels)), labels)
 
     @torch.inference_mode()
     def of(self, module: nn.Module, start: int, stop: int) -> Measured:
-        """Another network of the same kind, the examples start … stop; nothing else is counted."""
+        """What another network of the same kind gives; nothing else is counted.
+
+        Args:
+            module: It, on the device.
+            start: First example, in the slice's order.
+            stop: One after the last.
+        """
         x, labels = self._batches.take(start, stop)
         with computing_in(self._request.precision, x.device):
             outputs = in_float32(module(x))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -19,7 +20,7 @@ from landscape_core.compute.folding import Folding
 from landscape_core.compute.fusing import Fusion, fused, packs
 from landscape_core.compute.planes import Plane
 from landscape_core.compute.precision import computing_in, in_float32
-from landscape_core.compute.several_cells import SeveralCells
+from landscape_core.compute.several_cells import Cells, SeveralCells
 from landscape_core.errors import OutOfMemory
 from landscape_core.requests import BATCH_NORM_EXAMPLES, Precision, SurfaceRequest
 
@@ -36,7 +37,7 @@ class MovedNetwork:
         device: The PyTorch device.
         ours: Whether the network is catalogued: others are run as they are.
         channels_last: Whether convolutions' weights are laid out so, as the examples are.
-        several: Whether `outputs_at` is wanted.
+        several: Whether it is to stand at several places, if it can.
     """
 
     def __init__(
@@ -72,8 +73,9 @@ class MovedNetwork:
         if ours and not isinstance(module, Perceptron) and (fusion := fused(self.running, example)) is not None:
             self._fusion, self.running = fusion, fusion.module
         self._replayed: dict[Precision, Replayed] | None = {} if ours and device.type == "cuda" else None
-        takes_several = several and ours and self._statistics is None and _are_finite(x, y)
-        self._several = SeveralCells.where_it_agrees(self._plane, self._first, example) if takes_several else None
+        several = several and ours and _are_finite(x, y)
+        self._several = self._for_several(example, request.precision) if several else None
+        self._cells: Cells | None = None
 
     @property
     def module(self) -> nn.Module:
@@ -87,7 +89,10 @@ class MovedNetwork:
 
     @property
     def takes_several(self) -> bool:
-        """Whether `outputs_at` is there: if it is wanted, for catalogued networks with their own statistics."""
+        """Whether it can stand at several places: if that is wanted, a catalogued network with its own statistics.
+
+        A perceptron's first layer has to be stored, so that images on the boundary between two classes are decided alike.
+        """
         return self._several is not None
 
     @property
@@ -130,28 +135,47 @@ class MovedNetwork:
             outputs = module.after_first(self._first.directly(*self._place, start, stop))
         return outputs
 
-    def outputs_at(
-        self, places: Sequence[tuple[float, float]], x: Tensor, start: int, stop: int
-    ) -> Float[Tensor, "cells n classes"]:
-        """What the network gives for the examples start … stop at several places, in one call; afterwards it stands anywhere.
+    def stand_at(self, places: Sequence[tuple[float, float]]) -> None:
+        """Puts the network to several places (α, β), for `outputs_at`; for anything else it stands anywhere afterwards."""
+        if self._several is None:
+            raise ValueError("this network stands at one place at a time")
+        self._cells = self._several.at(places)
+
+    def outputs_at(self, x: Tensor, start: int, stop: int) -> Float[Tensor, "cells n classes"]:
+        """What the network gives for the examples start … stop at the several places where it stands.
 
         Args:
-            places: (α, β) of each.
             x: These examples.
             start: First example, in the slice's order.
             stop: One after the last.
         """
-        if self._several is None:
-            raise ValueError("this network is called for one cell at a time")
-        several = self._several
-        outputs: Tensor = self._rounded(lambda taken: several.outputs(places, taken, start, stop), x)
-        module = self._plane.module
-        if self._first is not None and isinstance(module, Perceptron) and self.precision == "float32":
-            for cell in undecided(outputs).nonzero().flatten().tolist():
-                alpha, beta = places[cell]
-                self._plane.move_to(alpha, beta)
-                outputs[cell] = module.after_first(self._first.directly(alpha, beta, start, stop))
+        if self._several is None or self._cells is None:
+            raise ValueError("stand_at comes first")
+        several, cells = self._several, self._cells
+        outputs: Tensor = self._rounded(partial(several.outputs, cells), several.inputs(cells, x, start, stop))
+        if self._first is not None and self.precision == "float32":
+            self._decide(outputs, cells, start, stop)
         return outputs
+
+    def _decide(self, outputs: Float[Tensor, "cells n classes"], cells: Cells, start: int, stop: int) -> None:
+        """Replaces outputs in which an image is on the boundary between two classes by those of the plain product."""
+        module, first, done = cast("Perceptron", self._plane.module), cast("FirstLayer", self._first), dict[object, int]()
+        for cell in undecided(outputs).nonzero().flatten().tolist():
+            alpha, beta = place = cells.places[cell]
+            if place in done:  # a call may be filled with its last cell
+                outputs[cell] = outputs[done[place]]
+                continue
+            self._plane.move_to(alpha, beta)
+            outputs[cell] = module.after_first(first.directly(alpha, beta, start, stop))
+            done[place] = cell
+
+    def _for_several(self, example: Tensor, precision: Precision) -> SeveralCells | None:
+        """What stands at several places; None for a network that cannot."""
+        computed_anew = isinstance(self._plane.module, Perceptron) and self._first is None
+        if self._statistics is not None or computed_anew:
+            return None
+        several = SeveralCells(self._plane, self._first, self._device)
+        return several if several.agrees(example, precision) else None
 
     def _run(self, x: Tensor) -> Tensor:
         return self._rounded(self.running if packs(self._dtype) else self._unfused, x)

@@ -15,12 +15,12 @@ Pending = Callable[[], Tally]
 """Waits for the device, and gives the tally of some cells, mostly one: of shape (cells,)."""
 
 
-def pending(measured: Sequence[Measured], kept: int | None = None) -> Pending:
+def pending(measured: Sequence[Measured], kept: int) -> Pending:
     """The tally of what was measured batch by batch, not read yet.
 
     Args:
         measured: Each batch's, at the same cells.
-        kept: Of how many cells, the first ones; None for all.
+        kept: Of how many cells, the first ones; others only filled the call.
     """
 
     def read() -> Tally:

@@ -5,26 +5,47 @@ tensors (`torch.func.functional_call`), and this function is mapped over those o
 become batched products, convolutions grouped ones. Values differ from those of one cell at a time by rounding. A call always
 has the same number of cells, so that a value does not depend on how many were left.
 
-There was no GPU to run this on; tests run it on CPUs, where it is not used (`docs/engine.md` says what it takes there).
+CPUs gain from it too, with small perceptrons (`calls`). There was no GPU to run it on; tests run every kind of network on CPUs.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import cast
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from landscape_core.compute.architectures import Perceptron
+from landscape_core.compute.devices import is_out_of_memory
 from landscape_core.compute.first_layer import FirstLayer
 from landscape_core.compute.planes import Plane
+from landscape_core.compute.precision import computing_in
+from landscape_core.requests import Precision
 
 AGREES = 1e-4
 """Largest difference from the plain network's outputs, of the largest one; rounding alone reaches a tenth."""
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The cells of a call.
+
+    Attributes:
+        places: (α, β) of each; β is 0 for a curve.
+        alphas: (cells,) on the device.
+        betas: (cells,) on the device.
+        tensors: The network's moved tensors by name, (cells, …).
+    """
+
+    places: Sequence[tuple[float, float]]
+    alphas: Float[Tensor, " cells"]
+    betas: Float[Tensor, " cells"]
+    tensors: dict[str, Shaped[Tensor, ...]]
 
 
 class _AfterFirst(nn.Module):
@@ -44,49 +65,68 @@ class SeveralCells:
     Args:
         plane: It, on its plane. Its batch norms keep the statistics that the plane gives them.
         first: What moves a perceptron's first layer; None if the plane moves it.
+        device: Where the network is evaluated.
     """
 
-    def __init__(self, plane: Plane, first: FirstLayer | None) -> None:
-        self._plane, self._first = plane, first
+    def __init__(self, plane: Plane, first: FirstLayer | None, device: torch.device) -> None:
+        self._plane, self._first, self._device = plane, first, device
         self._called = plane.module if first is None else _AfterFirst(cast("Perceptron", plane.module))
         self._prefix = "" if first is None else "network."
 
-    @classmethod
-    def where_it_agrees(cls, plane: Plane, first: FirstLayer | None, example: Float[Tensor, "1 ..."]) -> SeveralCells | None:
-        """The same, unless an operator cannot be mapped, or something else than the plain network's outputs comes.
+    def agrees(self, example: Float[Tensor, "1 ..."], precision: Precision) -> bool:
+        """Whether every operator can be mapped, in float32 and as it is to be rounded, and the plain network's outputs come.
+
+        Where those are not finite, there is nothing to compare. The network is at θ*.
 
         Args:
-            plane: The network at θ*, on its plane.
-            first: What moves a perceptron's first layer.
             example: The first example.
+            precision: How its outputs are to be rounded.
         """
-        several = cls(plane, first)
         try:
             with torch.inference_mode(), warnings.catch_warnings():
-                warnings.simplefilter("error")  # so PyTorch says that it goes through the cells one by one
-                expected = plane.module(example)
-                made = several.outputs([(0.0, 0.0), (0.0, 0.0)], example, 0, 1)
-                agrees = bool((made - expected).abs().max() <= AGREES * expected.abs().max())
-        except torch.OutOfMemoryError:
-            raise
-        except (RuntimeError, UserWarning):
-            return None
-        return several if agrees or not bool(expected.isfinite().all()) else None
+                expected = self._plane.module(example)
+                # so PyTorch says that it would go through the cells one by one
+                warnings.filterwarnings("error", message="There is a performance drop")
+                cells = self.at([(0.0, 0.0), (0.0, 0.0)])
+                given = self.inputs(cells, example, 0, 1)
+                with computing_in(precision, self._device):
+                    self.outputs(cells, given)
+                made = self.outputs(cells, given)
+        except (RuntimeError, UserWarning) as error:
+            if is_out_of_memory(error):
+                raise
+            return False
+        near = bool((made - expected).abs().max() <= AGREES * expected.abs().max())
+        return near or not bool(expected.isfinite().all())
 
-    def outputs(
-        self, places: Sequence[tuple[float, float]], x: Tensor, start: int, stop: int
-    ) -> Float[Tensor, "cells n classes"]:
-        """What the network gives at each place; where it stands makes no difference.
+    def at(self, places: Sequence[tuple[float, float]]) -> Cells:
+        """The cells of a call, with their tensors; where the network stands makes no difference.
 
         Args:
-            places: (α, β) of each cell; β is 0 for a curve.
+            places: (α, β) of each.
+        """
+        alphas, betas = torch.tensor(places, dtype=torch.float32).to(self._device).unbind(1)
+        moved = self._plane.several(alphas, betas)
+        return Cells(places, alphas, betas, {self._prefix + name: tensor for name, tensor in moved.items()})
+
+    def inputs(self, cells: Cells, x: Tensor, start: int, stop: int) -> Tensor:
+        """What the network is called with: the examples, or of each cell what its first layer makes of them, in float32.
+
+        Args:
+            cells: From `at`.
             x: The examples start … stop.
             start: First example, in the slice's order.
             stop: One after the last.
         """
-        alphas, betas = torch.tensor(places, dtype=torch.float32, device=x.device).unbind(1)
-        moved = {self._prefix + name: tensor for name, tensor in self._plane.several(alphas, betas).items()}
+        return x if self._first is None else self._first.at_several(cells.alphas, cells.betas, start, stop)
+
+    def outputs(self, cells: Cells, given: Tensor) -> Float[Tensor, "cells n classes"]:
+        """What the network gives at each cell.
+
+        Args:
+            cells: From `at`.
+            given: From `inputs`.
+        """
         if self._first is None:
-            return vmap(lambda tensors: functional_call(self._called, tensors, (x,)))(moved)
-        units = self._first.at_several(alphas, betas, start, stop)
-        return vmap(lambda tensors, each: functional_call(self._called, tensors, (each,)))(moved, units)
+            return vmap(lambda tensors: functional_call(self._called, tensors, (given,)))(cells.tensors)
+        return vmap(lambda tensors, units: functional_call(self._called, tensors, (units,)))(cells.tensors, given)

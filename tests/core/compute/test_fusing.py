@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
+import platform
 import subprocess
 import sys
 
@@ -168,13 +169,13 @@ with torch.inference_mode(), mkldnn.verbose(mkldnn.VERBOSE_ON):
 """
 
 
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="other processors have other kernels")
 @pytest.mark.parametrize("processor", ["AVX2", "ALL"])
 def test_weights_are_laid_out_once_a_cell_and_not_again_at_every_batch(processor):
     """oneDNN says what it does; with AVX2 alone it read other layouts than it was given."""
     environment = os.environ | {"ONEDNN_MAX_CPU_ISA": processor}
-    run = subprocess.run(
-        [sys.executable, "-c", SECOND_BATCH], env=environment, capture_output=True, text=True, timeout=120, check=True
-    )
+    command = [sys.executable, "-c", SECOND_BATCH]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=True)
     done = [line.split(",")[5] for line in run.stdout.splitlines() if ",exec,cpu," in line]
     assert done.count("convolution") == 21
-    assert set(done) <= {"convolution", "matmul", "inner_product", "pooling_v2"}
+    assert "reorder" not in done

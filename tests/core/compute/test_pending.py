@@ -20,7 +20,7 @@ def test_a_cell_is_read_once_the_next_has_been_started(cells):
 
             def read(cell=cell):
                 said.append(("read", cell))
-                return pending([batch([float(cell)], [True])])()
+                return pending([batch([float(cell)], [True])], 1)()
 
             yield read
 
@@ -33,7 +33,7 @@ def test_a_cell_is_read_once_the_next_has_been_started(cells):
 
 
 def test_sums_are_of_all_batches_in_float64():
-    tally = pending([batch([1e8, 1.0], [True, False], top5=2), batch([0.5], [True], top5=1)])()
+    tally = pending([batch([1e8, 1.0], [True, False], top5=2), batch([0.5], [True], top5=1)], 1)()
     assert (tally.examples[0], tally.loss_sum[0], tally.correct[0], tally.counts["top5"].tolist()) == (3, 1e8 + 1.5, 2, [3])
     assert np.isclose(tally.loss_sq[0], 1e16 + 1.25, rtol=1e-15)
 

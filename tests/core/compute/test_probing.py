@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import torch
 from torch import nn
 
-from landscape_core.compute import Evaluator, load
+from landscape_core.compute import Evaluator, load, probing
 from landscape_core.compute.calls import Calls
 from landscape_core.compute.probing import SIZES, Way, fastest, probed
 from landscape_core.requests import ArchitectureSpec
@@ -26,21 +25,28 @@ def test_what_is_usual_stays_unless_another_way_is_clearly_faster_or_it_failed()
     assert fastest({}, usual) == usual
 
 
-def test_a_probe_tries_the_network_and_leaves_it_as_it_is(resnet_weights):
-    module, usual = load(ArchitectureSpec.parse("resnet20"), resnet_weights), Way(8)
+def test_a_probe_tries_every_way_once_and_leaves_the_network_as_it_is(resnet_weights, monkeypatch):
+    monkeypatch.setattr(probing, "PROBE_S", 1000)
+    module, usual, tried = load(ArchitectureSpec.parse("resnet20"), resnet_weights), Way(8), []
+
+    def noted(called: nn.Module, args: tuple[torch.Tensor]) -> None:
+        last = args[0].is_contiguous(memory_format=torch.channels_last)
+        assert next(p for p in called.parameters() if p.dim() == 4).is_contiguous(memory_format=torch.channels_last) == last
+        tried.append(Way(len(args[0]), last))
+
+    module.register_forward_pre_hook(noted)
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     found = probed(module, (3, 9, 8), CPU, "float32", usual)
-    assert found in {usual, *(Way(batch, last) for batch in SIZES for last in (True, False))}
+    ways = [usual, *(Way(batch, last) for batch in SIZES for last in (True, False))]
+    assert tried == [way for way in ways for _ in range(4)]
+    assert found in ways
     assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
     assert all(p.is_contiguous() for p in module.parameters())
-
-    def again(*_: object) -> None:
-        raise AssertionError("a process asks once")
-
-    module.register_forward_pre_hook(again)
     assert probed(module, (3, 9, 8), CPU, "float32", usual) == found
-    with pytest.raises(AssertionError, match="asks once"):
-        probed(module, (3, 9, 8), CPU, "bfloat16", usual)
+    assert len(tried) == 4 * len(ways)  # a process asks once
+    monkeypatch.setattr(probing, "PROBE_S", -1)
+    assert probed(module, (3, 9, 8), CPU, "bfloat16", usual) == usual
+    assert tried[4 * len(ways) :] == [usual] * 4
 
 
 def test_what_does_not_fit_into_memory_is_not_chosen():
@@ -62,5 +68,6 @@ def test_images_can_be_laid_out_either_way(resnet_weights, images):
     np.testing.assert_allclose(other.tally(cells, 0, 150).loss_sum, usual.tally(cells, 0, 150).loss_sum, rtol=2e-6)
     module = load(request.architecture, resnet_weights)
     np.testing.assert_allclose(other.loss_of(module).loss_sum, usual.own_loss().loss_sum, rtol=2e-6)
-    assert other.provenance()["layout"] == "channels first"
     assert "layout" not in usual.provenance()
+    known = Calls(batch=64, channels_last=False, probed=True)
+    assert Evaluator(request, resnet_weights, images, calls=known).provenance()["layout"] == "channels first"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from landscape_core.compute import Evaluator, Examples, Plane, compute_surface, first_layer, reference_surface
-from landscape_core.compute.calls import CPU_MACS, MOST_CELLS, Calls
+from landscape_core.compute.calls import CPU_MACS, MOST_CELLS, MOVED_MACS, Calls
 from landscape_core.compute.several_cells import SeveralCells
 from landscape_core.errors import OutOfMemory
 from landscape_core.requests import Normalisation, SurfaceRequest
@@ -71,6 +73,7 @@ def test_values_are_those_of_one_cell_at_a_time(subject):
 @pytest.mark.parametrize("loss", ["cross_entropy", "nll", "multi_margin", "mse", "mse_softmax"])
 def test_every_loss_is_as_in_the_reference_engine(mlp_weights, rows, loss):
     request = surface_request("mlp", axis(5), axis(5), loss=loss)
+    assert Evaluator(request, mlp_weights, rows).cells_a_call(64) == 16
     surface = compute_surface(request, mlp_weights, rows)
     loss, accuracy = reference_surface(request, mlp_weights, rows)
     np.testing.assert_allclose(surface.loss, loss, rtol=2e-6, atol=1e-7)
@@ -155,7 +158,35 @@ def test_what_cannot_be_mapped_or_gives_something_else_is_called_for_one_cell_at
     for network, agrees in ((nn.Linear(4, 4), True), (Deciding(4, 4), False), (Counting(4, 4), False)):
         network.eval().requires_grad_(False)
         plane = Plane(network, [torch.ones(4, 4), torch.ones(4)], None, Normalisation(), torch.device("cpu"))
-        assert (SeveralCells.where_it_agrees(plane, None, torch.ones(1, 4)) is not None) == agrees
+        assert SeveralCells(plane, None, torch.device("cpu")).agrees(torch.ones(1, 4), "float32") == agrees
+
+
+def test_rounded_to_bfloat16_the_first_layer_keeps_float32_as_for_one_cell(mlp_weights, rows):
+    body = surface_request("mlp", axis(5, 0.5), axis(5, 0.5)).model_dump() | {"precision": "bfloat16"}
+    one, several = evaluators(SurfaceRequest.model_validate(body), mlp_weights, rows)
+    expected, got = (evaluator.tally(GRID, 0, 60).loss_sum for evaluator in (one, several))
+    np.testing.assert_allclose(got, expected, rtol=1e-3)
+    assert {product.dtype for products in several._network._first._products.values() for product in products} == {torch.float32}
+    checks = [evaluator.provenance()["precision_check"] for evaluator in (one, several)]
+    assert checks[1]["largest_relative_difference"] == pytest.approx(checks[0]["largest_relative_difference"], rel=0.2)
+
+
+@pytest.mark.parametrize("category", [FutureWarning, UserWarning])
+def test_a_warning_that_is_of_something_else_changes_nothing(category):
+    class Telling(nn.Linear):
+        def forward(self, x):
+            warnings.warn("something else", category, stacklevel=1)
+            return super().forward(x)
+
+    network = Telling(4, 4).eval().requires_grad_(False)
+    plane = Plane(network, [torch.ones(4, 4), torch.ones(4)], None, Normalisation(), torch.device("cpu"))
+    with pytest.warns(category, match="something else"):
+        assert SeveralCells(plane, None, torch.device("cpu")).agrees(torch.ones(1, 4), "float32")
+
+
+def test_a_perceptron_whose_first_layer_is_not_stored_is_called_for_one_cell_at_a_time(mlp_weights, rows, monkeypatch):
+    monkeypatch.setattr(first_layer, "FIRST_LAYER_BYTES", 0)
+    assert Evaluator(surface_request("mlp", axis(3)), mlp_weights, rows).cells_a_call(64) == 1
 
 
 def test_on_a_cpu_small_perceptrons_alone_share_calls(subject):
@@ -168,3 +199,4 @@ def test_on_a_cpu_small_perceptrons_alone_share_calls(subject):
     assert wide.cells(17) == 1  # CPU_MACS
     assert CPU_MACS == 16 << 20
     assert [Calls(batch=1024, example_macs=100).cells(n) for n in (1, 1 << 20, 1 << 30)] == [MOST_CELLS] * 3
+    assert Calls(batch=1024, example_macs=MOVED_MACS // 4).cells(1) == 4  # whose moved tensors may have as many numbers
