@@ -47,6 +47,10 @@ class DrawnWay:
         return f"{' and '.join(parts)}: not drawn" if parts else ""
 
 
+SHORTEST = 1e-200
+"""A step along an axis that is shorter is none: what is divided by it may overflow."""
+
+
 def drawn_way(
     x: Float64[np.ndarray, " nx"],
     y: Float64[np.ndarray, " ny"] | None,
@@ -77,7 +81,9 @@ def _piece(x: np.ndarray, y: np.ndarray, heights: np.ndarray, start: np.ndarray,
         yield np.full((1, 3), np.nan)
         return
     first, last = 0.0, 1.0
-    for axis, at, step in ((x, start[0], stop[0] - start[0]), (y, start[1], stop[1] - start[1])):
+    along, across = (0.0 if abs(step) < SHORTEST else step for step in stop - start)
+    steps = ((x, start[0], along), (y, start[1], across))
+    for axis, at, step in steps:
         if step == 0.0:
             if not axis[0] - 1e-9 <= at <= axis[-1] + 1e-9:
                 first, last = 1.0, 0.0
@@ -87,7 +93,6 @@ def _piece(x: np.ndarray, y: np.ndarray, heights: np.ndarray, start: np.ndarray,
     if first > last:
         yield np.full((1, 3), np.nan)
         return
-    steps = ((x, start[0], stop[0] - start[0]), (y, start[1], stop[1] - start[1]))
     crossed = np.concatenate([(axis - at) / step for axis, at, step in steps if step] or [np.zeros(0)])
     ends = np.unique(np.concatenate([[first, last], crossed[(crossed > first) & (crossed < last)]]))
     shares = np.unique(np.concatenate([ends, (ends[1:] + ends[:-1]) / 2]))

@@ -36,6 +36,10 @@ from landscape_core.results import Tally
 _Measure = Callable[[int, int], Measured]
 """Measures the examples start … stop."""
 
+_Places = Sequence[tuple[float, float]]
+_ShouldStop = Callable[[], bool] | None
+_Progress = Callable[[float], None] | None
+
 
 class Evaluator:
     """A request made ready: network, directions and examples on the device, to be measured at any of its cells.
@@ -91,19 +95,17 @@ class Evaluator:
         try:
             self._calls = calls or calls_for(request, tensors, examples, module, self._device, ours=ours)
             flat = ours and not examples.facts.holds_tokens and not any(p.dim() == 4 for p in module.parameters())
-            last, self._batch = self._calls.channels_last, self._calls.batch
+            last, several, self._batch = self._calls.channels_last, self._calls.example_macs is not None, self._calls.batch
             self._batches = Batches(examples, request.data, self._device, flat=flat, channels_last=last)
-            module.to(self._device)
-            self._network = MovedNetwork(
-                request, module, x, y, self._batches, self._device,
-                ours=ours, channels_last=last, several=self._calls.example_macs is not None,
-            )  # fmt: skip
+            plane = module.to(self._device), x, y, self._batches, self._device
+            self._network = MovedNetwork(request, *plane, ours=ours, channels_last=last, several=several)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
+            wanted = request.data.examples or len(examples.y)
             raise OutOfMemory(
-                f"The memory of {device} does not suffice for the network and {self._wanted(examples):,} examples of "
-                f"{examples.facts.shape}; ask for fewer examples."
+                f"The memory of {device} does not suffice for the network and {wanted:,} examples of {examples.facts.shape}; "
+                "ask for fewer examples."
             ) from error
         self._network.precision = request.precision
         self._measuring = Measuring(request, examples.facts.classes, self._batches, self._network)
@@ -154,24 +156,12 @@ class Evaluator:
             OutOfMemory: The device's memory does not suffice for one example.
         """
         places = [(float(self._alphas[column]), float(self._betas[row])) for row, column in cells]
-        together = self.cells_a_call(stop - start)
-
-        def started() -> Iterator[Pending]:
-            for first in range(0, len(places), together):
-                call = places[first : first + together]
-                if together == 1:
-                    self._move_to(call[0], should_stop)
-                    yield self._started(self._measuring.here, start, stop, should_stop)
-                else:
-                    self._network.stand_at(call + call[-1:] * (together - len(call)))
-                    yield self._started(self._measuring.at_several, start, stop, should_stop, len(call))
-                if progress is not None:
-                    progress((first + len(call)) / len(places))
-
-        return Tally.joined(list(one_behind(started())))
+        return self._tally(places, start, stop, should_stop, progress)
 
     def own_loss(self, should_stop: Callable[[], bool] | None = None) -> Tally:
         """What the checkpoint itself gives over the whole slice, with its own statistics: a tally of shape (1,).
+
+        Where a cell's statistics are its own too, it is that of the origin, bit for bit.
 
         Args:
             should_stop: Asked before every batch.
@@ -180,6 +170,8 @@ class Evaluator:
             Cancelled: `should_stop` said so.
             OutOfMemory: The device's memory does not suffice for one example.
         """
+        if self._network.takes_several:
+            return self.loss_at((0.0, 0.0), should_stop)
         self._network.stand_at_origin()
         return self._over_all(self._measuring.here, should_stop)
 
@@ -194,6 +186,9 @@ class Evaluator:
             Cancelled: `should_stop` said so.
             OutOfMemory: The device's memory does not suffice for one example.
         """
+        if self._network.takes_several:
+            chunks = chunk_bounds(self.examples)
+            return sum((self._tally([place], *chunk, should_stop) for chunk in chunks), start=Tally.zeros(1))
         self._move_to(place, should_stop)
         return self._over_all(self._measuring.here, should_stop)
 
@@ -240,24 +235,34 @@ class Evaluator:
         finally:
             self._network.precision = self.request.precision
 
-    def _wanted(self, examples: Examples) -> int:
-        return len(examples.y) if self.request.data.examples is None else self.request.data.examples
-
-    def _move_to(self, place: tuple[float, float], should_stop: Callable[[], bool] | None) -> None:
+    def _move_to(self, place: tuple[float, float], should_stop: _ShouldStop) -> None:
         if should_stop is not None and should_stop():
             raise Cancelled("The computation was cancelled.")
         self._network.move_to(place)
 
-    def _over_all(self, measured: _Measure, should_stop: Callable[[], bool] | None) -> Tally:
+    def _over_all(self, measure: _Measure, should_stop: _ShouldStop) -> Tally:
         """The tally, of shape (1,), of all examples, added in chunks as at every cell."""
-        total = Tally.zeros(1)
-        for start, stop in chunk_bounds(self.examples):
-            total += self._started(measured, start, stop, should_stop)()
-        return total
+        chunks = chunk_bounds(self.examples)
+        return sum((self._started(measure, *chunk, should_stop)() for chunk in chunks), start=Tally.zeros(1))
 
-    def _started(
-        self, measure: _Measure, start: int, stop: int, should_stop: Callable[[], bool] | None, kept: int = 1
-    ) -> Pending:
+    def _tally(self, places: _Places, start: int, stop: int, should_stop: _ShouldStop, progress: _Progress = None) -> Tally:
+        together = self.cells_a_call(stop - start)
+
+        def started() -> Iterator[Pending]:
+            for first in range(0, len(places), together):
+                call = list(places[first : first + together])
+                if together == 1:
+                    self._move_to(call[0], should_stop)
+                    yield self._started(self._measuring.here, start, stop, should_stop)
+                else:
+                    self._network.stand_at(call + call[-1:] * (together - len(call)))
+                    yield self._started(self._measuring.at_several, start, stop, should_stop, len(call))
+                if progress is not None:
+                    progress((first + len(call)) / len(places))
+
+        return Tally.joined(list(one_behind(started())))
+
+    def _started(self, measure: _Measure, start: int, stop: int, should_stop: _ShouldStop, kept: int = 1) -> Pending:
         """What the examples start … stop give at the first so many cells of a call, by batches; a GPU may still be at it."""
         batches = list[Measured]()
         position = start

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from landscape_core.drawn_way import drawn_way
@@ -63,6 +63,7 @@ def test_over_a_hole_nothing_is_drawn():
     assert np.isfinite(way.marks[1]).all()
 
 
+@example([(0.0, 0.0), (2.2250738585e-313, 0.0)], 1, 1)
 @given(
     st.lists(st.tuples(st.floats(-3, 3), st.floats(-3, 3)) | st.just((None, None)), min_size=1, max_size=6),
     st.integers(1, 5),

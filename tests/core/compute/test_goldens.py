@@ -50,12 +50,13 @@ def test_the_papers_network(weights, recorded, cifar, name, x, y, of):
 @pytest.mark.timeout(2400)
 @pytest.mark.parametrize(
     ("name", "loss", "most_undecided"),
-    [("mnist_mlp_784_128_10_ce", "cross_entropy", 0), ("mnist_cnn_margin", "multi_margin", 1)],
+    [("mnist_mlp_784_128_10_ce", "cross_entropy", 0), ("mnist_cnn_margin", "multi_margin", 2)],
 )
 def test_mnist_on_all_images(weights, recorded, arrays, name, loss, most_undecided):
     """Loss within 1e-5 relative at all 225 cells. The MLP's accuracy is exact at every cell, though two images in 13.5 million lie
     on the boundary between two classes (their two largest outputs are 1.4e-6 and 2e-7 apart). The convolutional network has
-    one, image 53186 at (0, 2/7), 5.5e-8 apart, which the order decides in which a processor adds."""
+    two, image 53186 at (0, 2/7), 5.5e-8 apart, and 41848 at (6/7, 1/7), 6.8e-7 apart, which the order decides in which a processor
+    adds."""
     golden, examples = recorded(f"golden_surfaces/{name}"), Examples.from_arrays(*arrays("mnist/train_60000.npz"))
     tensors = weights(f"golden_surfaces/{name}.pt")
     found = match({key: array.shape for key, array in tensors.items()})[0]
@@ -71,8 +72,8 @@ def test_mnist_on_all_images(weights, recorded, arrays, name, loss, most_undecid
 
 
 def _undecided(request, tensors, examples, golden, place) -> int:
-    """How many images have their two largest outputs within 2e-6 of each other (4 units in float32's last place at the size
-    of the outputs), computed in float64."""
+    """How many images have their two largest outputs within 2e-6 of each other, computed in float64: float32's outputs, of up
+    to 15, are off by up to 3e-6."""
     module = load(request.architecture, tensors).double()
     for parameter, x, y in zip(module.parameters(), golden.x, golden.y, strict=True):
         parameter.add_(place[0] * torch.from_numpy(x).double() + place[1] * torch.from_numpy(y).double())
@@ -80,7 +81,7 @@ def _undecided(request, tensors, examples, golden, place) -> int:
     with torch.inference_mode():
         outputs = torch.cat([module(batch.double()) for batch in images])
     largest = outputs.topk(2, dim=1).values
-    return int(((largest[:, 0] - largest[:, 1]) / largest[:, 0].abs() < 5e-7).sum())
+    return int((largest[:, 0] - largest[:, 1] < 2e-6).sum())
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from landscape_core.compute import Evaluator, Examples, Plane, compute_surface, 
 from landscape_core.compute.calls import CPU_MACS, MOST_CELLS, MOVED_MACS, Calls
 from landscape_core.compute.several_cells import SeveralCells
 from landscape_core.errors import OutOfMemory
+from landscape_core.estimate import chunk_bounds
 from landscape_core.requests import Normalisation, SurfaceRequest
 
 from .requested import axis, surface_request
@@ -67,7 +68,10 @@ def test_values_are_those_of_one_cell_at_a_time(subject):
         assert got.counts[counted].shape == expected.counts[counted].shape
         assert np.abs(got.counts[counted] - expected.counts[counted]).max() <= 1
     np.testing.assert_allclose(several.loss_at((0.1, 0.2)).loss_sum, one.loss_at((0.1, 0.2)).loss_sum, rtol=2e-6)
-    np.testing.assert_array_equal(several.own_loss().loss_sum, one.own_loss().loss_sum)
+    np.testing.assert_allclose(several.own_loss().loss_sum, one.own_loss().loss_sum, rtol=2e-6)
+    np.testing.assert_array_equal(several.own_loss().loss_sum, several.loss_at((0.0, 0.0)).loss_sum)
+    centre = sum(float(several.tally([(2, 2)], *chunk).loss_sum[0]) for chunk in chunk_bounds(several.examples))
+    assert several.own_loss().loss_sum[0] == centre
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "nll", "multi_margin", "mse", "mse_softmax"])
