@@ -38,7 +38,7 @@ def run(comparison: Comparison) -> tuple[list[Row], list[Goal]]:
     ]
     units = _units(comparison)
     large_units = [row[UNITS] for row in units if row["surface"].startswith(str(comparison.large_job))]
-    share = min(large_units, default=math.nan)
+    share = min(large_units) if len(large_units) == len(BEGUN_BY) else math.nan
     name, (least, most) = comparison.large_job.architecture, UNIT_S
     asked = f"at least 90 % of the time of a {name}'s units in those of {least} to {most} s"
     return [*rows, *_begun(comparison), *units], [*goals, Goal(asked, share, share >= 90)]

@@ -48,7 +48,7 @@ class DrawnWay:
 
 
 SHORTEST = 1e-200
-"""A step along an axis that is shorter is none: what is divided by it may overflow."""
+"""A step along an axis that is shorter is none, long before what is divided by it overflows."""
 
 
 def drawn_way(
@@ -81,8 +81,8 @@ def _piece(x: np.ndarray, y: np.ndarray, heights: np.ndarray, start: np.ndarray,
         yield np.full((1, 3), np.nan)
         return
     first, last = 0.0, 1.0
-    along, across = (0.0 if abs(step) < SHORTEST else step for step in stop - start)
-    steps = ((x, start[0], along), (y, start[1], across))
+    step_x, step_y = (0.0 if abs(step) < SHORTEST else step for step in stop - start)
+    steps = ((x, start[0], step_x), (y, start[1], step_y))
     for axis, at, step in steps:
         if step == 0.0:
             if not axis[0] - 1e-9 <= at <= axis[-1] + 1e-9:

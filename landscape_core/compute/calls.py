@@ -26,13 +26,15 @@ FILL_MACS, MOST_CELLS = 1 << 29, 64
 kernels. They bound its memory too, since every number of a feature map takes some of them."""
 
 MOVED_MACS = 1 << 26
-"""Most of them of one example of all cells: every weight takes one, so that moved tensors stay within 256 MiB."""
+"""Most of them of one example of all cells: every weight takes one, so that moved tensors have some 256 MiB, and more while
+they are made."""
 
 CPU_CELLS = ((16, 1 << 14), (8, 1 << 17))
-"""Cells of a perceptron's call on CPUs, with the most numbers of one's widest layer for which so many are faster than one."""
+"""Cells of a perceptron's call on CPUs, with the most numbers of one's widest layer, over all examples of the range, for which
+so many are faster than one."""
 
 CPU_MACS = 1 << 24
-"""Most multiply-accumulates of a cell's batch for which they are: beyond, the processor is busy with one cell."""
+"""Most multiply-accumulates of a cell for which they are: beyond, the processor is busy with one."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +73,10 @@ class Calls:
         """
         if self.example_macs is None:
             return 1
-        count, each = min(self.batch, examples), max(1, self.example_macs - saved_macs)
-        macs = each * count
+        each = max(1, self.example_macs - saved_macs)
         if self.widest is None:
-            return max(1, min(MOST_CELLS, FILL_MACS // macs, MOVED_MACS // each))
-        fitting = (cells for cells, most in CPU_CELLS if self.widest * count <= most and macs <= CPU_MACS)
+            return max(1, min(MOST_CELLS, FILL_MACS // (each * min(self.batch, examples)), MOVED_MACS // each))
+        fitting = (cells for cells, most in CPU_CELLS if self.widest * examples <= most and each * examples <= CPU_MACS)
         return next(fitting, 1)
 
 

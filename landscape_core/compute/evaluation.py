@@ -97,8 +97,8 @@ class Evaluator:
             flat = ours and not examples.facts.holds_tokens and not any(p.dim() == 4 for p in module.parameters())
             last, several, self._batch = self._calls.channels_last, self._calls.example_macs is not None, self._calls.batch
             self._batches = Batches(examples, request.data, self._device, flat=flat, channels_last=last)
-            plane = module.to(self._device), x, y, self._batches, self._device
-            self._network = MovedNetwork(request, *plane, ours=ours, channels_last=last, several=several)
+            given = module.to(self._device), x, y, self._batches, self._device
+            self._network = MovedNetwork(request, *given, ours=ours, channels_last=last, several=several)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -161,7 +161,7 @@ class Evaluator:
     def own_loss(self, should_stop: Callable[[], bool] | None = None) -> Tally:
         """What the checkpoint itself gives over the whole slice, with its own statistics: a tally of shape (1,).
 
-        Where a cell's statistics are its own too, it is that of the origin, bit for bit.
+        Where a cell's statistics are its own too, it is that of the origin, bit for bit while memory suffices.
 
         Args:
             should_stop: Asked before every batch.
@@ -171,7 +171,8 @@ class Evaluator:
             OutOfMemory: The device's memory does not suffice for one example.
         """
         if self._network.takes_several:
-            return self.loss_at((0.0, 0.0), should_stop)
+            chunks = chunk_bounds(self.examples)
+            return sum((self._tally([(0.0, 0.0)], *chunk, should_stop) for chunk in chunks), start=Tally.zeros(1))
         self._network.stand_at_origin()
         return self._over_all(self._measuring.here, should_stop)
 
@@ -186,9 +187,8 @@ class Evaluator:
             Cancelled: `should_stop` said so.
             OutOfMemory: The device's memory does not suffice for one example.
         """
-        if self._network.takes_several:
-            chunks = chunk_bounds(self.examples)
-            return sum((self._tally([place], *chunk, should_stop) for chunk in chunks), start=Tally.zeros(1))
+        if self._network.takes_several and place == (0.0, 0.0):
+            return self.own_loss(should_stop)
         self._move_to(place, should_stop)
         return self._over_all(self._measuring.here, should_stop)
 
@@ -255,10 +255,11 @@ class Evaluator:
                     self._move_to(call[0], should_stop)
                     yield self._started(self._measuring.here, start, stop, should_stop)
                 else:
-                    self._network.stand_at(call + call[-1:] * (together - len(call)))
+                    self._network.take_to(call + call[-1:] * (together - len(call)))
                     yield self._started(self._measuring.at_several, start, stop, should_stop, len(call))
                 if progress is not None:
                     progress((first + len(call)) / len(places))
+            self._network.take_to(())
 
         return Tally.joined(list(one_behind(started())))
 

@@ -129,7 +129,7 @@ class Fusion:
 
 
 def packs(dtype: torch.dtype) -> bool:
-    """Whether oneDNN lays out weights in a type: float32 anywhere, bfloat16 on processors with instructions for it."""
+    """Whether oneDNN lays out weights in a type: float32 anywhere, bfloat16 on x86 processors with AVX-512."""
     known = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
     return dtype == torch.float32 or (known is not None and bool(known()))
 

@@ -37,7 +37,7 @@ class MovedNetwork:
         device: The PyTorch device.
         ours: Whether the network is catalogued: others are run as they are.
         channels_last: Whether convolutions' weights are laid out so, as the examples are.
-        several: Whether it is to stand at several places, if it can.
+        several: Whether it is to be taken to several places, if it can.
     """
 
     def __init__(
@@ -73,8 +73,9 @@ class MovedNetwork:
         if ours and not isinstance(module, Perceptron) and (fusion := fused(self.running, example)) is not None:
             self._fusion, self.running = fusion, fusion.module
         self._replayed: dict[Precision, Replayed] | None = {} if ours and device.type == "cuda" else None
-        several = several and ours and _are_finite(x, y)
-        self._several = self._for_several(example, request.precision) if several else None
+        wanted = several and ours and _are_finite(x, y)
+        self._several = self._for_several(example, request.precision) if wanted else None
+        self._places: Sequence[tuple[float, float]] = ()
         self._cells: Cells | None = None
 
     @property
@@ -89,7 +90,7 @@ class MovedNetwork:
 
     @property
     def takes_several(self) -> bool:
-        """Whether it can stand at several places: if that is wanted, a catalogued network with its own statistics.
+        """Whether it can be taken to several places: if that is wanted, a catalogued network with its own statistics.
 
         A perceptron's first layer has to be stored, so that images on the boundary between two classes are decided alike.
         """
@@ -135,22 +136,22 @@ class MovedNetwork:
             outputs = module.after_first(self._first.directly(*self._place, start, stop))
         return outputs
 
-    def stand_at(self, places: Sequence[tuple[float, float]]) -> None:
-        """Puts the network to several places (α, β), for `outputs_at`; for anything else it stands anywhere afterwards."""
-        if self._several is None:
-            raise ValueError("this network stands at one place at a time")
-        self._cells = self._several.at(places)
+    def take_to(self, places: Sequence[tuple[float, float]]) -> None:
+        """Says at which places (α, β) `outputs_at` is to be; of none, frees the memory that is held for them."""
+        self._places, self._cells = places, None
 
     def outputs_at(self, x: Tensor, start: int, stop: int) -> Float[Tensor, "cells n classes"]:
-        """What the network gives for the examples start … stop at the several places where it stands.
+        """What the network gives for the examples start … stop at the places of `take_to`; it stands anywhere afterwards.
 
         Args:
             x: These examples.
             start: First example, in the slice's order.
             stop: One after the last.
         """
-        if self._several is None or self._cells is None:
-            raise ValueError("stand_at comes first")
+        if self._several is None:
+            raise ValueError("this network is taken to one place at a time")
+        if self._cells is None:
+            self._cells = self._several.at(self._places)
         several, cells = self._several, self._cells
         outputs: Tensor = self._rounded(partial(several.outputs, cells), several.inputs(cells, x, start, stop))
         if self._first is not None and self.precision == "float32":
@@ -166,6 +167,7 @@ class MovedNetwork:
                 outputs[cell] = outputs[done[place]]
                 continue
             self._plane.move_to(alpha, beta)
+            self._place = place
             outputs[cell] = module.after_first(first.directly(alpha, beta, start, stop))
             done[place] = cell
 
@@ -187,6 +189,7 @@ class MovedNetwork:
 
     def forget(self) -> None:
         """Drops what can be made again, to free its memory."""
+        self._cells = None
         if self._first is not None:
             self._first.forget()
         if self._replayed is not None:

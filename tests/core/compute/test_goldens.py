@@ -72,8 +72,8 @@ def test_mnist_on_all_images(weights, recorded, arrays, name, loss, most_undecid
 
 
 def _undecided(request, tensors, examples, golden, place) -> int:
-    """How many images have their two largest outputs within 2e-6 of each other, computed in float64: float32's outputs, of up
-    to 15, are off by up to 3e-6."""
+    """How many images have their two largest outputs within 2e-6 of each other, computed in float64, where float32's outputs,
+    of up to 15, are off by up to 3e-6."""
     module = load(request.architecture, tensors).double()
     for parameter, x, y in zip(module.parameters(), golden.x, golden.y, strict=True):
         parameter.add_(place[0] * torch.from_numpy(x).double() + place[1] * torch.from_numpy(y).double())

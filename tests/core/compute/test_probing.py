@@ -27,6 +27,7 @@ def test_what_is_usual_stays_unless_another_way_is_clearly_faster_or_it_failed()
 
 def test_a_probe_tries_every_way_once_and_leaves_the_network_as_it_is(resnet_weights, monkeypatch):
     monkeypatch.setattr(probing, "PROBE_S", 1000)
+    monkeypatch.setattr(probing, "_found", {})
     module, usual, tried = load(ArchitectureSpec.parse("resnet20"), resnet_weights), Way(8), []
 
     def noted(called: nn.Module, args: tuple[torch.Tensor]) -> None:
