@@ -22,8 +22,9 @@ from worker.job import SurfaceJob, WorkerStatus
 DEFAULT_UNIT_MACS = 20_000_000_000
 """Work of one unit while no worker has measured its speed: about half a second of a ResNet on two cores."""
 
-UNIT_S = 1.5
-"""How long one unit is to take: many short ones cost more for queue and files, long ones make others wait."""
+UNIT_S = 2.0
+"""How long one unit is to take, in seconds: many short ones cost more for queue and files, long ones make others wait. One that
+takes half or twice as long, as a machine's speed changes, is still within 1 to 5 s."""
 
 INFER = "infer"
 """The architecture that stands for the best of a checkpoint's candidates."""
