@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import operator
 import os
 import platform
@@ -52,9 +53,9 @@ def test_a_fused_network_is_the_same_function_wherever_it_is_moved(text, relus, 
     for _ in range(2):
         with torch.inference_mode():
             kept = IMAGES.clone()
-            torch.testing.assert_close(
-                fusion.module(IMAGES), folding.module(IMAGES), rtol=3e-5, atol=1e-6
-            )  # rounding of 50 layers
+            exact = copy.deepcopy(network).double()(IMAGES.double())
+            error, usual = (float((net(IMAGES) - exact).abs().max() / exact.abs().max()) for net in (fusion.module, network))
+            assert error < max(3 * usual, 3e-6)
             assert torch.equal(kept, IMAGES)
         for tensor in network.state_dict().values():
             if tensor.is_floating_point():
