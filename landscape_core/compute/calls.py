@@ -23,7 +23,7 @@ from landscape_core.requests import SurfaceRequest
 
 FILL_MACS, MOST_CELLS = 1 << 29, 64
 """Multiply-accumulates that fill a GPU, and most cells: at 10 TFLOP/s they take 0.1 ms, as long as a host starts some twenty
-kernels. They bound its memory too, since every number of a feature map takes some of them."""
+kernels. They bound a call's memory too, since every number of a feature map takes some of them."""
 
 MOVED_MACS = 1 << 26
 """Most of them of one example of all cells: every weight takes one, so that moved tensors have some 256 MiB, and more while
