@@ -7,10 +7,11 @@ equal those of `landscape_core.compute.compute_surface`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from app.snapshots import STAGE
 from landscape_core.estimate import surface_from_tally
@@ -82,12 +83,12 @@ class Accumulation:
         """The stage that a unit belongs to."""
         return self.plan.stage_of(unit)
 
-    def fold(self, index: int, cells: Sequence[tuple[int, int]], tally: Tally) -> bool:
+    def fold(self, index: int, cells: ArrayLike, tally: Tally) -> bool:
         """Takes in a unit's tallies; folding one twice changes nothing.
 
         Args:
             index: The unit.
-            cells: (row, column) of each cell.
+            cells: (row, column) of each cell, of shape (cells, 2).
             tally: Arrays of shape (cells,), in the same order.
 
         Returns:
@@ -95,23 +96,23 @@ class Accumulation:
         """
         if not 0 <= index < len(self._done):
             return False
-        unit = self.plan.unit(index)
+        part, own = self.plan.cells_of(index)
         if (
-            tuple(cells) != unit.cells
+            not np.array_equal(cells, own)
             or tally.counts.keys() != self._counts
-            or (tally.examples != unit.stop - unit.start).any()
+            or (tally.examples != part.stop - part.start).any()
         ):
             return False
         if self._done[index]:
             return True
-        chunk = self._chunks.get(unit.start)
+        chunk = self._chunks.get(part.start)
         if chunk is None:
-            chunk = self._chunks[unit.start] = Tally.zeros(*self.plan.shape)
-        rows, columns = np.array(unit.cells).T
+            chunk = self._chunks[part.start] = Tally.zeros(*self.plan.shape)
+        rows, columns = own.T.astype(np.int64)
         chunk.put(rows, columns, tally)
         self._done[index] = True
-        self._missing[unit.stage] -= 1
-        self._passes_done += len(unit.cells) * self.job.passes(unit.start, unit.stop)
+        self._missing[part.stage] -= 1
+        self._passes_done += len(own) * self.job.passes(part.start, part.stop)
         self._advance()
         return True
 

@@ -49,6 +49,10 @@ UNITS_PER_WORKER, UNITS_MORE = 3, 4
 
 UNIT_JOB = re.compile(r"unit-([0-9a-f]{64})-(\d+)-\d+")
 
+WANTED = SurfaceRow.state.in_(("queued", "running")) & SurfaceRow.job.is_not(None)
+WANTED_IDS = select(SurfaceRow.id).where(WANTED).order_by(SurfaceRow.created)
+"""Made once: making this statement would take as long as asking it, and it is asked twice a second."""
+
 log = logging.getLogger(__name__)
 
 
@@ -168,11 +172,10 @@ class Collector:
     def _look(self) -> bool:
         """Takes up surfaces that are wanted, and leaves those that are not any more. False if another collects by now."""
         self._strangers.clear()
-        wanted = SurfaceRow.state.in_(("queued", "running")) & SurfaceRow.job.is_not(None)
         with self._services.database.reading() as session:
-            ids = session.scalars(select(SurfaceRow.id).where(wanted).order_by(SurfaceRow.created)).all()
+            ids = session.scalars(WANTED_IDS).all()
             new = [name for name in ids if name not in self._active]
-            fresh = session.scalars(select(SurfaceRow).where(wanted, SurfaceRow.id.in_(new))).all() if new else ()
+            fresh = session.scalars(select(SurfaceRow).where(WANTED, SurfaceRow.id.in_(new))).all() if new else ()
         for row in fresh:
             self._take_up(row)
             if not self._lead():

@@ -24,6 +24,7 @@ from app.connections import PromptProtocol
 from app.security import Guard
 from app.services import Services
 from app.settings import AppSettings
+from worker.lasting import keep_what_is_loaded
 from worker.queue import refuse_open_server
 
 THREADS = 48
@@ -118,6 +119,7 @@ def run(settings: AppSettings, host: str, port: int) -> None:
         refuse_open_server(api.state.services.queue.redis)
     except RedisError as error:
         log.warning("Redis does not answer yet: %s", error)
+    keep_what_is_loaded()
     uvicorn.run(api, host=host, port=port, **SERVING)
 
 

@@ -23,7 +23,8 @@ from landscape_core.errors import LandscapeError
 LOGGER = logging.getLogger(__name__)
 
 LEASH = Path(__file__).with_name("leash.py")
-POLL_S = 0.05
+POLL_S, STOP_POLL_S = 0.2, 0.05
+"""How often children are looked at, and how often while they stop."""
 FIRST_DELAY_S, LONGEST_DELAY_S = 1.0, 30.0
 """A child that died is started again after the first delay; each further death doubles it, up to the longest."""
 LIVED_WELL_S = 60.0
@@ -165,4 +166,4 @@ def _stop_together(children: Sequence[Child]) -> None:
             if time.monotonic() - asked_s > child.grace_s:
                 LOGGER.warning("%s did not stop within %g s and is killed", child.name, child.grace_s)
                 child.signal_group(signal.SIGKILL)
-        time.sleep(POLL_S)
+        time.sleep(STOP_POLL_S)

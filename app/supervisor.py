@@ -34,6 +34,7 @@ from app.valkey import EmbeddedValkey
 from app.worker_count import usual_workers
 from landscape_core.errors import LandscapeError
 from landscape_core.reading.sandbox import machine_cores
+from worker.lasting import keep_what_is_loaded
 from worker.settings import WorkerSettings
 
 LOGGER = logging.getLogger(__name__)
@@ -261,6 +262,7 @@ def _serve(settings: AppSettings, listener: socket.socket, address: str, open_br
     from app.main import SERVING, create_app  # noqa: PLC0415  # a slow import; the workers are starting meanwhile
 
     server = _Server(uvicorn.Config(create_app(settings), log_config=None, **SERVING))
+    keep_what_is_loaded()
     herald = threading.Thread(target=_announce, args=(server, address, open_browser), name="herald", daemon=True)
     herald.start()
     with contextlib.suppress(SystemExit):  # uvicorn's way to say that the application did not start; it has logged why

@@ -24,6 +24,7 @@ from rq.exceptions import StopRequested
 from landscape_core.errors import InvalidRequest, LandscapeError
 from worker.blobs import BlobStore
 from worker.job import PROBE
+from worker.lasting import keep_what_is_loaded
 from worker.queue import WorkQueue, refuse_open_server
 from worker.settings import WorkerSettings, refuse_unknown_variables
 from worker.warm import Heart, Vitals, WarmWorker
@@ -91,6 +92,7 @@ def _live(settings: WorkerSettings, queue: WorkQueue, vitals: Vitals, parent: in
         vitals.macs_per_second = measured_macs_per_second(heart.device, settings.threads)
         vitals.speeds = {PROBE: vitals.macs_per_second}
         vitals.state = "idle"
+        keep_what_is_loaded()
         heart.beat_now()
         log.info("ready: %s on %s, %.3g multiply-accumulates/s", settings.name, heart.device, vitals.macs_per_second)
         _work(queue, vitals, heart)

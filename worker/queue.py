@@ -118,7 +118,7 @@ class WorkQueue:
                 pipeline.zrange(queue.started_job_registry.key, 0, -1)
             answers = pipeline.execute()
         waiting = {job.decode() for jobs in answers[::2] for job in jobs}
-        started = [entry.decode() for entries in answers[1::2] for entry in entries]
+        started = (entry.decode() for entries in answers[1::2] for entry in entries)
         alive = {entry.rpartition(":")[0] for entry, beats in self._beating(started) if beats}
         now = time.monotonic()
         with self._lock:
@@ -131,10 +131,6 @@ class WorkQueue:
         prefix = _unit_prefix(surface)
         return frozenset(int(job.removeprefix(prefix).partition("-")[0]) for job in self.in_flight() if job.startswith(prefix))
 
-    def unit_in_flight(self, surface: str, index: int) -> bool:
-        """Whether some attempt at this unit is in flight. For many, ask `units_in_flight` once."""
-        return index in self.units_in_flight(surface)
-
     def intake_in_flight(self, kind: Kind, sha: str) -> bool:
         """Whether the inspection of this upload is in flight."""
         return _intake_id(kind, sha) in self.in_flight()
@@ -145,19 +141,25 @@ class WorkQueue:
 
     def clean_abandoned(self) -> tuple[str, ...]:
         """Forgets jobs whose worker died, running nothing that stands in them. Gives their ids."""
-        abandoned: list[str] = []
-        for queue in self.queues.values():
-            key = queue.started_job_registry.key
-            entries: Any = self.redis.zrange(key, 0, -1)
-            for entry, beats in self._beating(entry.decode() for entry in entries):
-                if not beats:
-                    self.redis.zrem(key, entry)
-                    abandoned.append(entry.rpartition(":")[0])
-            queue.failed_job_registry.cleanup()
-        again = self.in_flight() if abandoned else frozenset()
-        for job in set(abandoned) - again:
+        keys = [queue.started_job_registry.key for queue in self.queues.values()]
+        with self.redis.pipeline(transaction=False) as pipeline:
+            for key in keys:
+                pipeline.zrange(key, 0, -1)
+            found = zip(keys, pipeline.execute(), strict=True)
+        started = [(key, entry.decode()) for key, entries in found for entry in entries]
+        beating = self._beating(entry for _, entry in started)
+        dead = [(key, entry) for (key, _), (entry, beats) in zip(started, beating, strict=True) if not beats]
+        for key, entry in dead:
+            self.redis.zrem(key, entry)
+        abandoned = [entry.rpartition(":")[0] for _, entry in dead]
+        for job in set(abandoned) - (self.in_flight() if abandoned else frozenset()):
             self.redis.delete(AllowListedJob.key_for(job))
         return tuple(abandoned)
+
+    def forget_failures(self) -> None:
+        """Removes what RQ noted of jobs that failed `FAILURE_TTL_S` seconds ago or before."""
+        for queue in self.queues.values():
+            queue.failed_job_registry.cleanup()
 
     def cancel(self, surface: str) -> None:
         """Workers leave the surface alone from now on; one that is at it stops after the batch in hand."""
@@ -266,9 +268,8 @@ class WorkQueue:
 
     def _beating(self, entries: Iterable[str]) -> list[tuple[str, bool]]:
         """Each "job:execution" of a started registry, and whether its worker's heart beats."""
-        entries = list(entries)
         with self.redis.pipeline(transaction=False) as pipeline:
-            for entry in entries:
+            for entry in (entries := list(entries)):
                 pipeline.exists(Execution.from_composite_key(entry, self.redis).key)
             return list(zip(entries, map(bool, pipeline.execute()), strict=True))
 

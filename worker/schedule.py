@@ -148,13 +148,22 @@ class Plan:
         Raises:
             IndexError: There is no such unit.
         """
+        part, found = self.cells_of(index)
+        cells = tuple((row, column) for row, column in found.tolist())
+        return WorkUnit(surface=self.surface, index=index, stage=part.stage, cells=cells, start=part.start, stop=part.stop)
+
+    def cells_of(self, index: int) -> tuple[Part, np.ndarray]:
+        """The part that a unit belongs to, and the unit's cells (n, 2) int16 as (row, column).
+
+        Raises:
+            IndexError: There is no such unit.
+        """
         if not 0 <= index < self.first_unit[-1]:
             raise IndexError(f"unit {index} of {self.first_unit[-1]}")
         number = bisect_right(self.first_unit, index) - 1
         part = self.parts[number]
         first = (index - self.first_unit[number]) * part.unit_cells
-        cells = tuple((row, column) for row, column in self.new_cells[number][first : first + part.unit_cells].tolist())
-        return WorkUnit(surface=self.surface, index=index, stage=part.stage, cells=cells, start=part.start, stop=part.stop)
+        return part, self.new_cells[number][first : first + part.unit_cells]
 
 
 def plan(job: SurfaceJob) -> Plan:

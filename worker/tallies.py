@@ -26,17 +26,17 @@ def encode_unit(cells: Sequence[tuple[int, int]], tally: Tally) -> bytes:
     return sealed(_MAGIC, {"cells": np.array(cells, np.int32).reshape(-1, 2), **arrays})
 
 
-def decode_unit(blob: bytes) -> tuple[tuple[tuple[int, int], ...], Tally]:
-    """What `encode_unit` was given, bit for bit (losses that are not finite included).
+def decode_unit(blob: bytes) -> tuple[np.ndarray, Tally]:
+    """What `encode_unit` was given, bit for bit (losses that are not finite included); cells as (cells, 2) int32.
 
     Raises:
         DamagedBlob: The bytes are not what was written, or of another release's form; the unit is to be computed again.
     """
     arrays = opened(_MAGIC, blob)
-    cells = tuple((row, column) for row, column in arrays["cells"].tolist())
     counts = {
         name.removeprefix(_COUNT): array.astype(np.int64, copy=False)
         for name, array in arrays.items()
         if name.startswith(_COUNT)
     }
-    return cells, Tally(**{name: arrays[name].astype(kind, copy=False) for name, kind in _FIELDS.items()}, counts=counts)
+    tally = Tally(**{name: arrays[name].astype(kind, copy=False) for name, kind in _FIELDS.items()}, counts=counts)
+    return arrays["cells"], tally

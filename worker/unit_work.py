@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+import numpy as np
+
 from landscape_core.errors import NotFound
 from worker.blobs import BlobStore, DamagedBlob, unit_key
 from worker.eigenvalues import Eigenvalues
@@ -25,7 +27,7 @@ def is_stored(blobs: BlobStore, unit: WorkUnit) -> bool:
     except DamagedBlob as error:
         log.warning("unit %d of %s is computed again: %s", unit.index, unit.surface, error)
         return False
-    return cells == unit.cells
+    return np.array_equal(cells, unit.cells)
 
 
 def macs(job: SurfaceJob, unit: WorkUnit) -> int:

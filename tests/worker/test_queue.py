@@ -54,9 +54,9 @@ def test_what_is_in_flight_is_not_enqueued_again(queue: WorkQueue) -> None:
         assert queue.enqueue_intake("dataset", SURFACE, "x.npz") is not again
         assert queue.enqueue_finish(SURFACE) is not again
     assert queue.lengths() == {"intake": 1, "preview": 2, "compute": 0}
-    assert queue.unit_in_flight(SURFACE, 3)
-    assert not queue.unit_in_flight(SURFACE, 2)
-    assert not queue.unit_in_flight(OTHER, 3)
+    assert 3 in queue.units_in_flight(SURFACE)
+    assert 2 not in queue.units_in_flight(SURFACE)
+    assert 3 not in queue.units_in_flight(OTHER)
     assert queue.units_in_flight(SURFACE) == {3}
     assert queue.intake_in_flight("dataset", SURFACE)
     assert not queue.intake_in_flight("checkpoint", SURFACE)
@@ -66,10 +66,19 @@ def test_what_is_in_flight_is_not_enqueued_again(queue: WorkQueue) -> None:
 def test_a_job_that_nobody_has_is_lost_and_can_be_asked_for_again(queue: WorkQueue, wait_until: Any) -> None:
     queue.enqueue_unit(SURFACE, 3, preview=False, attempt=1)
     queue.redis.delete(queue.queues["compute"].key)  # taken by a worker that died before it began
-    assert queue.unit_in_flight(SURFACE, 3)  # it might just be on its way
-    wait_until(lambda: not queue.unit_in_flight(SURFACE, 3), 3, "the hand-over is over")
+    assert 3 in queue.units_in_flight(SURFACE)  # it might just be on its way
+    wait_until(lambda: 3 not in queue.units_in_flight(SURFACE), 3, "the hand-over is over")
     assert queue.enqueue_unit(SURFACE, 3, preview=False, attempt=1)
     assert queue.lengths()["compute"] == 1
+
+
+def test_what_rq_noted_of_old_failures_is_forgotten(queue: WorkQueue) -> None:
+    registry = queue.queues["compute"].failed_job_registry
+    queue.redis.zadd(registry.key, {"old": time.time() - 1, "new": time.time() + 60})
+    queue.clean_abandoned()
+    assert queue.redis.zcard(registry.key) == 2
+    queue.forget_failures()
+    assert queue.redis.zrange(registry.key, 0, -1) == [b"new"]
 
 
 def started(queue: WorkQueue) -> tuple[WarmWorker, Any]:
