@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
 import stat
 import threading
+from contextlib import closing
 from datetime import UTC
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from sqlalchemy.exc import OperationalError
 
 from app.database import Database, ShareRow, SurfaceRow, Table, now
 
@@ -49,6 +52,31 @@ def test_several_processes_may_migrate_at_once(url):
     for thread in threads:
         thread.join()
     assert problems == []
+
+
+def test_a_new_file_in_which_another_process_writes_is_waited_for(url, tmp_path):
+    """SQLite does not wait by itself: it refuses the change of the journal's mode at once, as one of several starts found."""
+    other = sqlite3.connect(tmp_path / "atlas.sqlite", isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    leaves = threading.Timer(0.5, lambda: other.execute("COMMIT"))
+    leaves.start()
+    database = Database(url)
+    database.migrate()
+    leaves.join()
+    other.close()
+    with database.engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+    database.close()
+
+
+def test_a_file_that_is_held_for_longer_is_given_up_in_time(url, tmp_path, monkeypatch):
+    monkeypatch.setattr("app.database.BUSY_TIMEOUT_MS", 200)
+    with closing(sqlite3.connect(tmp_path / "atlas.sqlite", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        database = Database(url)
+        with pytest.raises(OperationalError, match="locked"):
+            database.migrate()
+        database.close()
 
 
 def test_the_file_is_private_and_survives(url, tmp_path):
