@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from itertools import product
 
 import numpy as np
 import torch
 
 from benchmarks.comparison import Comparison
-from benchmarks.material import images, request, tensors
+from benchmarks.material import convnet, images, request, tensors
 from benchmarks.repeating import rounds, seconds
 from benchmarks.table import Goal, Row, Spread
 from landscape_core.compute import Evaluator, Examples
@@ -26,8 +25,21 @@ CONVOLUTIONAL = {
 """Label -> architecture, shape of an image, examples."""
 
 PERCEPTRONS = ((784, 32, 10), (784, 128, 10), (784, 256, 128, 10))
-EXAMPLES = (64, 256, 1024)
-"""Of a perceptron's cell: first chunks have 64, 128 and 256."""
+CONVNETS = {
+    "convnet 3-5": convnet((1, 3, 5), 3, 28, 16),
+    "convnet 6-16 (LeNet)": convnet((1, 6, 16), 5, 28, 84),
+    "convnet 8-16": convnet((1, 8, 16), 3, 28, 64),
+    "convnet 16-32": convnet((1, 16, 32), 3, 28, 64),
+    "convnet 6-16, 3 x 32 x 32": convnet((3, 6, 16), 5, 32, 84),
+    "convnet 16-32, 3 x 32 x 32": convnet((3, 16, 32), 3, 32, 64),
+}
+SMALL = {f"mlp {'-'.join(map(str, widths))}": ("mlp", tensors("mlp", widths), (28, 28)) for widths in PERCEPTRONS} | {
+    label: ("convnet", tensors("convnet", shapes=shapes), (32, 32, 3) if "32 x 32" in label else (28, 28))
+    for label, shapes in CONVNETS.items()
+}
+"""Label -> architecture, weights, shape of an image."""
+EXAMPLES, EXAMPLES_OF_CONVNETS = (64, 256, 1024), (64, 512)
+"""Of a cell: first chunks have 64, 128 and 256."""
 
 FACTORS = (0.25, 0.5, 2, 4)
 """Batches that are tried, of the table's."""
@@ -42,12 +54,13 @@ LEAST_S = 0.2
 
 
 def run(comparison: Comparison) -> tuple[list[Row], list[Goal]]:
-    """One row for each convolutional network, then one for each perceptron and number of examples."""
+    """One row for each convolutional network, then one for each small network and number of examples."""
     before = torch.get_num_threads()
     few = 1 if comparison.quick else None
     try:
         batches = [_batch(label, comparison) for label in list(CONVOLUTIONAL)[:few]]
-        together = [_together(widths, count, comparison) for widths, count in product(PERCEPTRONS[:few], EXAMPLES)]
+        cells = [(label, n) for label in SMALL for n in (EXAMPLES if SMALL[label][0] == "mlp" else EXAMPLES_OF_CONVNETS)]
+        together = [_together(*cell, comparison) for cell in (cells[:3] if comparison.quick else cells)]
     finally:
         torch.set_num_threads(before)
     share = min(row[SHARE].median for row in batches)
@@ -86,13 +99,13 @@ def _batch(label: str, comparison: Comparison) -> Row:
     }
 
 
-def _together(widths: tuple[int, ...], count: int, comparison: Comparison) -> Row:
-    label = f"mlp {'-'.join(map(str, widths))}"
+def _together(label: str, count: int, comparison: Comparison) -> Row:
     comparison.tell(f"cells a call, {label}, {count} examples")
-    asked, weights = request("mlp", (CELLS, 1)), tensors("mlp", widths)
-    data, cells = Examples.from_arrays(*images(count, (28, 28))), [(0, column) for column in range(CELLS)]
+    architecture, weights, shape = SMALL[label]
+    asked = request(architecture, (CELLS, 1))
+    data, cells = Examples.from_arrays(*images(count, shape)), [(0, column) for column in range(CELLS)]
     usual = Evaluator(asked, weights, data, threads=THREADS)
-    one = Evaluator(asked, weights, data, threads=THREADS, calls=Calls(int(usual.provenance()["batch"])))
+    one = Evaluator(asked, weights, data, threads=THREADS, calls=Calls(usual.calls.batch))
     losses = [evaluator.tally(cells, 0, count).loss_sum for evaluator in (usual, one)]
     ways = {"usual": partial(usual.tally, cells, 0, count), "one": partial(one.tally, cells, 0, count)}
     speeds = _speeds(ways, CELLS, comparison)

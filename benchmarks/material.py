@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -12,17 +13,43 @@ from landscape_core.catalogue.networks import family_of
 from landscape_core.requests import ArchitectureSpec, SurfaceRequest
 
 
-def tensors(architecture: str, widths: tuple[int, ...] = (784, 128, 10), seed: int = 0) -> dict[str, np.ndarray]:
+def convnet(channels: tuple[int, int, int], kernel: int, side: int, hidden: int) -> dict[str, tuple[int, ...]]:
+    """The shapes of a `convnet` with two convolutions, each pooled by two, and two affine layers for ten classes.
+
+    Args:
+        channels: Of an image, and of both convolutions.
+        kernel: Their side.
+        side: Of an image.
+        hidden: Units between the affine layers.
+    """
+    places = ((side - kernel + 1) // 2 - kernel + 1) // 2
+    shapes: dict[str, tuple[int, ...]] = {}
+    for index, (before, after) in enumerate(itertools.pairwise(channels)):
+        shapes |= {f"conv{index}.weight": (after, before, kernel, kernel), f"conv{index}.bias": (after,)}
+    for index, (before, after) in enumerate(itertools.pairwise((channels[-1] * places**2, hidden, 10))):
+        shapes |= {f"fc{index}.weight": (after, before), f"fc{index}.bias": (after,)}
+    return shapes
+
+
+def tensors(
+    architecture: str,
+    widths: tuple[int, ...] = (784, 128, 10),
+    seed: int = 0,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+) -> dict[str, np.ndarray]:
     """Random weights under the architecture's names, of a size that keeps what goes through them.
 
     Args:
         architecture: A catalogued name.
         widths: Of a perceptron, from the input to the output.
         seed: Of the weights.
+        shapes: Of all tensors, where the name does not say them.
     """
     spec, rng = ArchitectureSpec(name=architecture), np.random.default_rng(seed)
     family = family_of(architecture)
-    if isinstance(family, NamedFamily):
+    if shapes is not None:
+        shapes = dict(shapes)
+    elif isinstance(family, NamedFamily):
         shapes = dict(family.layout(spec, resolve(spec), {}).tensors)
     else:
         shapes = {}

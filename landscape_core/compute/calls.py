@@ -16,9 +16,12 @@ from torch import nn
 
 from landscape_core.catalogue import macs_per_example
 from landscape_core.compute.architectures import Perceptron
-from landscape_core.compute.batch_sizes import first_batch
+from landscape_core.compute.architectures.activations import PLAIN
+from landscape_core.compute.architectures.convnet import ConvNet
+from landscape_core.compute.batch_sizes import first_batch, largest_map
 from landscape_core.compute.datasets import Examples
 from landscape_core.compute.probing import Way, probed
+from landscape_core.compute.stacking import STACKED_BATCH, cells_of
 from landscape_core.requests import SurfaceRequest
 
 FILL_MACS, MOST_CELLS = 1 << 29, 64
@@ -47,6 +50,7 @@ class Calls:
         example_macs: Multiply-accumulates of an example, where several cells may go into one call; None where not.
         widest: Units of a perceptron's widest layer, where it runs on a CPU; None elsewhere.
         probed: Whether batch and layout come from a probe.
+        stacked: Cells of a call in which they lie side by side (`stacking`); 1 where they do not.
     """
 
     batch: int
@@ -54,6 +58,12 @@ class Calls:
     example_macs: int | None = None
     widest: int | None = None
     probed: bool = False
+    stacked: int = 1
+
+    @property
+    def shared_batch(self) -> int:
+        """Examples at a time in a call of several cells, while memory suffices."""
+        return self.batch if self.stacked == 1 else STACKED_BATCH
 
     @property
     def layout(self) -> str:
@@ -71,8 +81,8 @@ class Calls:
             >>> Calls(batch=1024, example_macs=101_632, widest=128).cells(512, saved_macs=100_352)
             8
         """
-        if self.example_macs is None:
-            return 1
+        if self.example_macs is None or self.stacked > 1:
+            return self.stacked
         each = max(1, self.example_macs - saved_macs)
         if self.widest is None:
             return max(1, min(MOST_CELLS, FILL_MACS // (each * min(self.batch, examples)), MOVED_MACS // each))
@@ -101,12 +111,17 @@ def calls_for(
     """
     batch = first_batch(request, tensors, examples, module, device, ours=ours)
     on_cpu, tokens = device.type == "cpu", examples.facts.holds_tokens
-    if not ours or tokens or (on_cpu and (request.precision != "float32" or not isinstance(module, Perceptron))):
+    if not ours or tokens or (on_cpu and request.precision != "float32"):
         return Calls(batch, channels_last=ours)
+    stacked = cells_of(module, largest_map(module, examples.facts.shape)) if on_cpu and isinstance(module, ConvNet) else 1
+    if on_cpu and stacked == 1 and not (isinstance(module, Perceptron) and module.activation in PLAIN):
+        return Calls(batch)
     shapes = {name: tuple(array.shape) for name, array in tensors.items()}
     macs = macs_per_example(request.architecture, shapes, examples.facts.shape)
     if isinstance(module, Perceptron):
         widest = max(module.widths[1:]) if on_cpu else None
         return Calls(batch, example_macs=macs, widest=widest)
+    if on_cpu:
+        return Calls(batch, example_macs=macs, stacked=stacked)
     way = probed(module, examples.facts.shape, device, request.precision, Way(batch))
     return Calls(way.batch, way.channels_last, macs, probed=True)

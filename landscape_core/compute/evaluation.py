@@ -93,12 +93,12 @@ class Evaluator:
         self._about = dict(about or {})
         self._x, self._y = [tensor.numpy() for tensor in x], None if y is None else [tensor.numpy() for tensor in y]
         try:
-            self._calls = calls or calls_for(request, tensors, examples, module, self._device, ours=ours)
+            self.calls = calls or calls_for(request, tensors, examples, module, self._device, ours=ours)
             flat = ours and not examples.facts.holds_tokens and not any(p.dim() == 4 for p in module.parameters())
-            last, several, self._batch = self._calls.channels_last, self._calls.example_macs is not None, self._calls.batch
+            last, self._batch = self.calls.channels_last, self.calls.batch
             self._batches = Batches(examples, request.data, self._device, flat=flat, channels_last=last)
             given = module.to(self._device), x, y, self._batches, self._device
-            self._network = MovedNetwork(request, *given, ours=ours, channels_last=last, several=several)
+            self._network = MovedNetwork(request, *given, ours=ours, calls=self.calls)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -129,7 +129,7 @@ class Evaluator:
 
     def cells_a_call(self, examples: int) -> int:
         """How many cells are measured in one call on so many examples: 1 unless the network is small for the device."""
-        return self._calls.cells(examples, self._network.saved_macs) if self._network.takes_several else 1
+        return self.calls.cells(examples, self._network.saved_macs) if self._network.takes_several else 1
 
     def tally(
         self,
@@ -204,7 +204,7 @@ class Evaluator:
             OutOfMemory: The device's memory does not suffice for one example.
         """
         module.to(self._device)
-        if self._calls.channels_last and any(parameter.dim() == 4 for parameter in module.parameters()):
+        if self.calls.channels_last and any(parameter.dim() == 4 for parameter in module.parameters()):
             module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return self._over_all(partial(self._measuring.of, module), should_stop)
 
@@ -212,8 +212,8 @@ class Evaluator:
         """How this evaluator measures: versions, device, data, directions; how far it is from float32. JSON-able."""
         return {
             **made_with(self._device),
-            "batch": self._batch,
-            **({"layout": self._calls.layout} if self._calls.probed else {}),
+            "batch": min(self._batch, self.calls.shared_batch) if self._network.takes_several else self._batch,
+            **({"layout": self.calls.layout} if self.calls.probed else {}),
             "dataset": self._facts.title,
             "data_sha256": self._batches.sha256(),
             **({"batch_norm_examples": count} if (count := self._network.statistics_examples) else {}),
@@ -265,12 +265,12 @@ class Evaluator:
 
     def _started(self, measure: _Measure, start: int, stop: int, should_stop: _ShouldStop, kept: int = 1) -> Pending:
         """What the examples start … stop give at the first so many cells of a call, by batches; a GPU may still be at it."""
-        batches = list[Measured]()
-        position = start
+        batches, position = list[Measured](), start
+        most = self.calls.shared_batch if measure == self._measuring.at_several else self._batch
         while position < stop:
             if should_stop is not None and should_stop():
                 raise Cancelled("The computation was cancelled.")
-            end = min(position + self._batch, stop)
+            end = min(position + min(self._batch, most), stop)
             try:
                 batches.append(measure(position, end))
             except (RuntimeError, MemoryError) as error:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from landscape_core.compute.architectures import Perceptron
 from landscape_core.compute.batch_norm import BatchNormStatistics
+from landscape_core.compute.calls import Calls
 from landscape_core.compute.cuda_graphs import Replayed
 from landscape_core.compute.datasets import Batches
 from landscape_core.compute.devices import is_out_of_memory
@@ -21,6 +22,7 @@ from landscape_core.compute.fusing import Fusion, fused, packs
 from landscape_core.compute.planes import Plane
 from landscape_core.compute.precision import computing_in, in_float32
 from landscape_core.compute.several_cells import Cells, SeveralCells
+from landscape_core.compute.stacking import Stack
 from landscape_core.errors import OutOfMemory
 from landscape_core.requests import BATCH_NORM_EXAMPLES, Precision, SurfaceRequest
 
@@ -36,8 +38,8 @@ class MovedNetwork:
         batches: The examples.
         device: The PyTorch device.
         ours: Whether the network is catalogued: others are run as they are.
-        channels_last: Whether convolutions' weights are laid out so, as the examples are.
-        several: Whether it is to be taken to several places, if it can.
+        calls: How it is called: whether convolutions' weights are laid out channels last, as the examples are, and whether it
+            is to be taken to several places, if it can.
     """
 
     def __init__(
@@ -50,15 +52,14 @@ class MovedNetwork:
         device: torch.device,
         *,
         ours: bool,
-        channels_last: bool = True,
-        several: bool = False,
+        calls: Calls,
     ) -> None:
         self._batches, self._device = batches, device
         self.precision: Precision = "float32"
         """How what is computed from the next place on is rounded."""
         self._first = self._first_layer(module, [x] if y is None else [x, y]) if ours else None
         fixed = () if self._first is None else self._first.names
-        self._plane = Plane(module, x, y, request.plane.normalisation, device if ours else None, fixed, channels_last)
+        self._plane = Plane(module, x, y, request.plane.normalisation, device if ours else None, fixed, calls.channels_last)
         self._statistics = None if request.batch_norm == "fixed" else BatchNormStatistics(module)
         convolutional = any(p.dim() == 4 for p in module.parameters())
         example, self._place = batches.take(0, 1)[0], (0.0, 0.0)
@@ -73,8 +74,8 @@ class MovedNetwork:
         if ours and not isinstance(module, Perceptron) and (fusion := fused(self.running, example)) is not None:
             self._fusion, self.running = fusion, fusion.module
         self._replayed: dict[Precision, Replayed] | None = {} if ours and device.type == "cuda" else None
-        wanted = several and ours and _are_finite(x, y)
-        self._several = self._for_several(example, request.precision) if wanted else None
+        wanted = calls.example_macs is not None and ours and _are_finite(x, y)
+        self._several = self._for_several(example, request.precision, calls.stacked) if wanted else None
         self._places: Sequence[tuple[float, float]] = ()
         self._cells: Cells | None = None
 
@@ -171,12 +172,15 @@ class MovedNetwork:
             outputs[cell] = module.after_first(first.directly(alpha, beta, start, stop))
             done[place] = cell
 
-    def _for_several(self, example: Tensor, precision: Precision) -> SeveralCells | None:
+    def _for_several(self, example: Tensor, precision: Precision, stacked: int) -> SeveralCells | None:
         """What stands at several places; None for a network that cannot."""
         computed_anew = isinstance(self._plane.module, Perceptron) and self._first is None
         if self._statistics is not None or computed_anew:
             return None
-        several = SeveralCells(self._plane, self._first, self._device)
+        stack = Stack.of(self._plane.module, stacked, example) if stacked > 1 else None
+        if stacked > 1 and stack is None:
+            return None
+        several = SeveralCells(self._plane, self._first, self._device, stack)
         return several if several.agrees(example, precision) else None
 
     def _run(self, x: Tensor) -> Tensor:

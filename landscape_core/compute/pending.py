@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -22,17 +23,17 @@ def pending(measured: Sequence[Measured], kept: int) -> Pending:
         measured: Each batch's, at the same cells.
         kept: Of how many cells, the first ones; others only filled the call.
     """
+    return partial(_read, measured, kept)
 
-    def read() -> Tally:
-        each = torch.cat([batch.losses for batch in measured], dim=1)[:kept].cpu()
-        sums = np.array([float64_sums([row]) for row in each])
-        examples = np.full(len(each), each.shape[1])
-        correct = torch.cat([batch.right for batch in measured], dim=1)[:kept].flatten(1).sum(dim=1).cpu().numpy()
-        counted = {name: torch.stack([batch.counts[name] for batch in measured]) for name in measured[0].counts}
-        counts = {name: each_batch.sum(dim=0)[:kept].cpu().numpy() for name, each_batch in counted.items()}
-        return Tally(examples, sums[:, 0], sums[:, 1], correct, counts)
 
-    return read
+def _read(measured: Sequence[Measured], kept: int) -> Tally:
+    each = torch.cat([batch.losses for batch in measured], dim=1)[:kept].cpu()
+    sums = np.array([float64_sums([row]) for row in each])
+    examples = np.full(len(each), each.shape[1])
+    correct = torch.cat([batch.right for batch in measured], dim=1)[:kept].flatten(1).sum(dim=1).cpu().numpy()
+    counted = {name: torch.stack([batch.counts[name] for batch in measured]) for name in measured[0].counts}
+    counts = {name: each_batch.sum(dim=0)[:kept].cpu().numpy() for name, each_batch in counted.items()}
+    return Tally(examples, sums[:, 0], sums[:, 1], correct, counts)
 
 
 def one_behind(started: Iterable[Pending]) -> Iterator[Tally]:

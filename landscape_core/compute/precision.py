@@ -115,11 +115,11 @@ def computing_in(precision: Precision, device: torch.device) -> Iterator[None]:
 
 def in_float32(outputs: Any) -> Any:
     """The same with every bfloat16 tensor in it widened."""
+    return tree_map(_widened, outputs)
 
-    def widened(leaf: Any) -> Any:
-        return leaf.float() if isinstance(leaf, Tensor) and leaf.dtype == torch.bfloat16 else leaf
 
-    return tree_map(widened, outputs)
+def _widened(leaf: Any) -> Any:
+    return leaf.float() if isinstance(leaf, Tensor) and leaf.dtype == torch.bfloat16 else leaf
 
 
 def checked_cells(grid: Grid) -> list[tuple[int, int]]:

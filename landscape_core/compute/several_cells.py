@@ -5,7 +5,8 @@ tensors (`torch.func.functional_call`), and this function is mapped over those o
 become batched products, convolutions grouped ones. Values differ from those of one cell at a time by rounding. A call always
 has the same number of cells, so that a value does not depend on how many were left.
 
-CPUs gain from it too, with small perceptrons (`calls`). There was no GPU to run it on; tests run every kind of network on CPUs.
+CPUs gain from it too, with small perceptrons (`calls`), and with small convolutional networks another way (`stacking`). There
+was no GPU to run it on; tests run every kind of network on CPUs.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from landscape_core.compute.devices import is_out_of_memory
 from landscape_core.compute.first_layer import FirstLayer
 from landscape_core.compute.planes import Plane
 from landscape_core.compute.precision import computing_in
+from landscape_core.compute.stacking import Stack
 from landscape_core.requests import Precision
 
 AGREES = 1e-4
@@ -66,10 +68,11 @@ class SeveralCells:
         plane: It, on its plane. Its batch norms keep the statistics that the plane gives them.
         first: What moves a perceptron's first layer; None if the plane moves it.
         device: Where the network is evaluated.
+        stack: What stands for so many of it side by side, if that is faster; calls have as many cells then.
     """
 
-    def __init__(self, plane: Plane, first: FirstLayer | None, device: torch.device) -> None:
-        self._plane, self._first, self._device = plane, first, device
+    def __init__(self, plane: Plane, first: FirstLayer | None, device: torch.device, stack: Stack | None = None) -> None:
+        self._plane, self._first, self._device, self._stack = plane, first, device, stack
         self._called = plane.module if first is None else _AfterFirst(cast("Perceptron", plane.module))
         self._prefix = "" if first is None else "network."
 
@@ -87,7 +90,7 @@ class SeveralCells:
                 expected = self._plane.module(example)
                 # so PyTorch says that it would go through the cells one by one
                 warnings.filterwarnings("error", message="There is a performance drop")
-                cells = self.at([(0.0, 0.0), (0.0, 0.0)])
+                cells = self.at([(0.0, 0.0)] * (2 if self._stack is None else self._stack.cells))
                 given = self.inputs(cells, example, 0, 1)
                 with computing_in(precision, self._device):
                     self.outputs(cells, given)
@@ -127,6 +130,8 @@ class SeveralCells:
             cells: From `at`.
             given: From `inputs`.
         """
+        if self._stack is not None:
+            return self._stack.outputs(cells.tensors, given)
         if self._first is None:
             return vmap(lambda tensors: functional_call(self._called, tensors, (given,)))(cells.tensors)
         return vmap(lambda tensors, units: functional_call(self._called, tensors, (units,)))(cells.tensors, given)

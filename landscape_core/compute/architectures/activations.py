@@ -25,5 +25,9 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "silu": functional.silu,
     "identity": _identity,
 }
+PLAIN = frozenset(FUNCTIONS[name] for name in ("relu", "leaky_relu", "identity"))
+"""Those whose values do not depend on where in a tensor a number stands. Of the others, PyTorch on CPUs computes the last few
+numbers of a tensor one by one, by other approximations of exp than the vectors before them."""
+
 if set(FUNCTIONS) != set(ACTIVATIONS):
     raise AssertionError("the catalogue's activations are not those that can be built")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -21,6 +24,14 @@ HALF = Standardisation(mean=(0.5,), std=(0.5,))
 @pytest.fixture(scope="module")
 def cifar(arrays) -> Examples:
     return Examples.from_arrays(*(part[:500] for part in arrays("cifar10/train_20000.npz")), name="CIFAR-10")
+
+
+@pytest.fixture
+def shapes_unchecked() -> Iterator[None]:
+    """Tests check the shapes of all arguments, as those of this file's other tests; of 13.5 million images it takes minutes."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.mark.slow
@@ -52,6 +63,7 @@ def test_the_papers_network(weights, recorded, cifar, name, x, y, of):
     ("name", "loss", "most_undecided"),
     [("mnist_mlp_784_128_10_ce", "cross_entropy", 0), ("mnist_cnn_margin", "multi_margin", 2)],
 )
+@pytest.mark.usefixtures("shapes_unchecked")
 def test_mnist_on_all_images(weights, recorded, arrays, name, loss, most_undecided):
     """Loss within 1e-5 relative at all 225 cells. The MLP's accuracy is exact at every cell, though two images in 13.5 million lie
     on the boundary between two classes (their two largest outputs are 1.4e-6 and 2e-7 apart). The convolutional network has

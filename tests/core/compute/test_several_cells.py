@@ -108,6 +108,21 @@ def test_a_value_does_not_depend_on_what_else_is_in_its_call(subject):
         np.testing.assert_array_equal(found.correct, expected.correct)
 
 
+@pytest.mark.parametrize(("activation", "cells"), [("relu", 16), ("leaky_relu", 16), ("sigmoid", 1), ("elu", 1), ("silu", 1)])
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize(("scale", "hidden", "count"), [(1, 21, 7), (3, 13, 7), (3, 21, 201)])
+def test_nor_on_its_place_in_the_call_whatever_the_activation(activation, cells, seed, scale, hidden, count):
+    """PyTorch computes a tensor's last numbers one by one, and the exponential of them otherwise than of those before."""
+    rng = np.random.default_rng(seed)
+    shapes = {"fc0.weight": (hidden, 12), "fc0.bias": (hidden,), "fc1.weight": (5, hidden), "fc1.bias": (5,)}
+    tensors = {name: (scale * rng.normal(size=shape)).astype(np.float32) for name, shape in shapes.items()}
+    rows = Examples.from_arrays(rng.normal(size=(count, 12)).astype(np.float32), rng.integers(0, 5, count))
+    usual = Evaluator(surface_request(f"mlp:activation={activation}", axis(5, 0.5), axis(5, 0.5)), tensors, rows)
+    assert usual.cells_a_call(count) == cells
+    together = usual.tally(GRID, 0, count).loss_sum
+    np.testing.assert_array_equal(np.concatenate([usual.tally([cell], 0, count).loss_sum for cell in GRID]), together)
+
+
 @pytest.mark.parametrize("hidden", [0, 1])
 @pytest.mark.parametrize("curve", [False, True])
 def test_a_single_layer_and_a_curve(rows, hidden, curve):
@@ -208,11 +223,12 @@ def test_a_perceptron_whose_first_layer_is_not_stored_is_called_for_one_cell_at_
     assert Evaluator(surface_request("mlp", axis(3)), mlp_weights, rows).cells_a_call(64) == 1
 
 
-def test_on_a_cpu_small_perceptrons_alone_share_calls(subject):
+def test_on_a_cpu_small_perceptrons_and_convolutional_networks_share_calls(subject):
     name, *material = subject
     evaluator = Evaluator(surface_request(name, axis(5, 0.5)), *material)
-    assert evaluator._network.takes_several == (name == "mlp")
-    assert evaluator._calls.cells(64) == (16 if name == "mlp" else 1)
+    expected = {"mlp": 16, "convnet": 8}.get(name, 1)
+    assert evaluator._network.takes_several == (expected > 1)
+    assert evaluator.calls.cells(64) == expected
     wide = Calls(batch=1024, example_macs=1 << 20, widest=512)
     assert [wide.cells(examples) for examples in (4, 16, 64)] == [16, 16, 1]
     assert wide.cells(17) == 1  # CPU_MACS
