@@ -75,10 +75,10 @@ class Finishing:
                 self._queue.enqueue_finish(surface)
         if time.monotonic() - self._cleaned_at > CLEAN_EVERY_S:
             self._cleaned_at = time.monotonic()
-            self._queue.forget_failures()
             incoming = self._services.settings.incoming
             for folder in (incoming, incoming / PARTIAL):
                 clean(folder, KEEP_UPLOADS_S)
+            self._queue.forget_failures()
 
     def _sweep_files(self) -> None:
         """Inspections that nobody announced, or that nobody does."""

@@ -120,22 +120,28 @@ class Keeper(threading.Thread):
         super().__init__(name="keeper", daemon=True)
         self._children: list[Child] = []
         self._lock = threading.Lock()
-        self._stopping = threading.Event()
+        self._stopping, self._awake = threading.Event(), threading.Event()
 
     def add(self, child: Child) -> None:
         """Has the child started by the keeper's thread, now and whenever it dies."""
         with self._lock:
             self._children.append(child)
+        self._awake.set()
 
     def stop(self) -> None:
         """Stops all children and returns when none is left."""
         self._stopping.set()
+        self._awake.set()
         if self.is_alive():
             self.join()
 
     def run(self) -> None:
         """Keeps watch until `stop`; then stops the children, those that others use last."""
-        while not self._stopping.wait(POLL_S):
+        while True:
+            self._awake.wait(POLL_S)
+            self._awake.clear()
+            if self._stopping.is_set():
+                break
             with self._lock:
                 children = tuple(self._children)
             for child in children:

@@ -103,8 +103,9 @@ PARTS = (
         "i",
         "How networks are called",
         "On CPUs a table says how many images a convolutional network gets at a time, and how many cells of a small "
-        "perceptron are measured in one call; here it is held, on one thread, against what a probe of other batches and "
-        "of the other layout would choose, and against one cell a call. What was tried is in images a second, medians.",
+        "network are measured in one call; here it is held, on one thread, against what a probe of other batches and "
+        "of the other layout would choose, and against one cell a call. What was tried is in images a second, medians. "
+        "The small convolutional networks have two convolutions, on images of 28 × 28 with one channel or as they say.",
         "calling",
     ),
 )

@@ -148,10 +148,9 @@ class WorkQueue:
             found = zip(keys, pipeline.execute(), strict=True)
         started = [(key, entry.decode()) for key, entries in found for entry in entries]
         beating = self._beating(entry for _, entry in started)
-        dead = [(key, entry) for (key, _), (entry, beats) in zip(started, beating, strict=True) if not beats]
-        for key, entry in dead:
-            self.redis.zrem(key, entry)
-        abandoned = [entry.rpartition(":")[0] for _, entry in dead]
+        silent = [(key, entry) for (key, _), (entry, beats) in zip(started, beating, strict=True) if not beats]
+        dead = [entry for key, entry in silent if self.redis.zrem(key, entry)]  # others have just come to their end
+        abandoned = [entry.rpartition(":")[0] for entry in dead]
         for job in set(abandoned) - (self.in_flight() if abandoned else frozenset()):
             self.redis.delete(AllowListedJob.key_for(job))
         return tuple(abandoned)

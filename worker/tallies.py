@@ -39,4 +39,4 @@ def decode_unit(blob: bytes) -> tuple[np.ndarray, Tally]:
         if name.startswith(_COUNT)
     }
     tally = Tally(**{name: arrays[name].astype(kind, copy=False) for name, kind in _FIELDS.items()}, counts=counts)
-    return arrays["cells"], tally
+    return arrays["cells"].astype(np.int32, copy=False), tally

@@ -21,7 +21,7 @@ from landscape_core.compute.architectures.convnet import ConvNet
 from landscape_core.compute.batch_sizes import first_batch, largest_map
 from landscape_core.compute.datasets import Examples
 from landscape_core.compute.probing import Way, probed
-from landscape_core.compute.stacking import STACKED_BATCH, cells_of
+from landscape_core.compute.stacking import STACKED_BATCH, STACKED_WORK, cells_of
 from landscape_core.requests import SurfaceRequest
 
 FILL_MACS, MOST_CELLS = 1 << 29, 64
@@ -51,6 +51,7 @@ class Calls:
         widest: Units of a perceptron's widest layer, where it runs on a CPU; None elsewhere.
         probed: Whether batch and layout come from a probe.
         stacked: Cells of a call in which they lie side by side (`stacking`); 1 where they do not.
+        largest_map: Numbers of the largest feature map of an image, where they do.
     """
 
     batch: int
@@ -59,6 +60,7 @@ class Calls:
     widest: int | None = None
     probed: bool = False
     stacked: int = 1
+    largest_map: int = 0
 
     @property
     def shared_batch(self) -> int:
@@ -81,8 +83,10 @@ class Calls:
             >>> Calls(batch=1024, example_macs=101_632, widest=128).cells(512, saved_macs=100_352)
             8
         """
-        if self.example_macs is None or self.stacked > 1:
-            return self.stacked
+        if self.example_macs is None:
+            return 1
+        if self.stacked > 1:
+            return self.stacked if self.largest_map * examples <= STACKED_WORK else 1
         each = max(1, self.example_macs - saved_macs)
         if self.widest is None:
             return max(1, min(MOST_CELLS, FILL_MACS // (each * min(self.batch, examples)), MOVED_MACS // each))
@@ -113,7 +117,8 @@ def calls_for(
     on_cpu, tokens = device.type == "cpu", examples.facts.holds_tokens
     if not ours or tokens or (on_cpu and request.precision != "float32"):
         return Calls(batch, channels_last=ours)
-    stacked = cells_of(module, largest_map(module, examples.facts.shape)) if on_cpu and isinstance(module, ConvNet) else 1
+    largest = largest_map(module, examples.facts.shape) if on_cpu and isinstance(module, ConvNet) else 0
+    stacked = cells_of(module, largest) if on_cpu else 1
     if on_cpu and stacked == 1 and not (isinstance(module, Perceptron) and module.activation in PLAIN):
         return Calls(batch)
     shapes = {name: tuple(array.shape) for name, array in tensors.items()}
@@ -122,6 +127,6 @@ def calls_for(
         widest = max(module.widths[1:]) if on_cpu else None
         return Calls(batch, example_macs=macs, widest=widest)
     if on_cpu:
-        return Calls(batch, example_macs=macs, stacked=stacked)
+        return Calls(batch, example_macs=macs, stacked=stacked, largest_map=largest)
     way = probed(module, examples.facts.shape, device, request.precision, Way(batch))
     return Calls(way.batch, way.channels_last, macs, probed=True)

@@ -212,7 +212,7 @@ class Evaluator:
         """How this evaluator measures: versions, device, data, directions; how far it is from float32. JSON-able."""
         return {
             **made_with(self._device),
-            "batch": min(self._batch, self.calls.shared_batch) if self._network.takes_several else self._batch,
+            "batch": self._batch,
             **({"layout": self.calls.layout} if self.calls.probed else {}),
             "dataset": self._facts.title,
             "data_sha256": self._batches.sha256(),
@@ -270,13 +270,13 @@ class Evaluator:
         while position < stop:
             if should_stop is not None and should_stop():
                 raise Cancelled("The computation was cancelled.")
-            end = min(position + min(self._batch, most), stop)
+            end = min(position + (size := min(self._batch, most)), stop)
             try:
                 batches.append(measure(position, end))
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-                self._halve_batch(end - position, error)
+                self._halve_batch(end - position, size, error)
                 continue
             position = end
         return pending(batches, kept)
@@ -290,11 +290,11 @@ class Evaluator:
         if self._facts.holds_tokens:
             self._batch = sequences(self._facts.shape[0], outputs.shape[-1])
 
-    def _halve_batch(self, tried: int, error: BaseException) -> None:
+    def _halve_batch(self, tried: int, usual: int, error: BaseException) -> None:
         if tried <= 1:
             raise OutOfMemory(
                 f"The memory of {self._device} does not suffice for one example of {self._facts.shape} through "
                 f"{self.request.architecture} ({sum(a.size for a in self._x):,} parameters); use a device with more memory."
             ) from error
         self._network.forget()
-        self._batch = max(tried // 2, self._batch // 4)  # a short last batch may fail by chance
+        self._batch = max(tried // 2, usual // 4)  # a short last batch may fail by chance

@@ -28,6 +28,7 @@ from torch.nn import functional
 
 from landscape_core.compute.architectures.gpt import Gpt
 from landscape_core.compute.clamping import ClampedNorm
+from landscape_core.compute.devices import is_out_of_memory
 
 _MAKES_ANEW = {functional.relu, torch.relu, functional.pad, operator.add, torch.cat}
 """Functions whose output is no view of what they take."""
@@ -154,7 +155,9 @@ def fused(network: nn.Module, example: Num[Tensor, "n ..."]) -> Fusion | None:
             kept, expected = example.clone(), network(example)
             agrees = bool((fusion.module(example) - expected).abs().max() <= 1e-5 * expected.abs().max())
             agrees = agrees and torch.equal(example, kept)
-    except (AttributeError, RuntimeError):  # another release's operators
+    except (AttributeError, RuntimeError) as error:  # another release's operators
+        if is_out_of_memory(error):
+            raise
         return None
     return fusion if agrees else None
 

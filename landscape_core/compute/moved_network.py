@@ -140,6 +140,8 @@ class MovedNetwork:
     def take_to(self, places: Sequence[tuple[float, float]]) -> None:
         """Says at which places (α, β) `outputs_at` is to be; of none, frees the memory that is held for them."""
         self._places, self._cells = places, None
+        if self._several is not None and not places:
+            self._several.forget()
 
     def outputs_at(self, x: Tensor, start: int, stop: int) -> Float[Tensor, "cells n classes"]:
         """What the network gives for the examples start … stop at the places of `take_to`; it stands anywhere afterwards.

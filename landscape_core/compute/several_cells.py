@@ -112,6 +112,11 @@ class SeveralCells:
         moved = self._plane.several(alphas, betas)
         return Cells(places, alphas, betas, {self._prefix + name: tensor for name, tensor in moved.items()})
 
+    def forget(self) -> None:
+        """Drops what is held of the last call."""
+        if self._stack is not None:
+            self._stack.forget()
+
     def inputs(self, cells: Cells, x: Tensor, start: int, stop: int) -> Tensor:
         """What the network is called with: the examples, or of each cell what its first layer makes of them, in float32.
 

@@ -13,6 +13,7 @@ from typing import cast
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
 from landscape_core.catalogue.convolution_chains import ChainLayer
 from landscape_core.compute.architectures.activations import PLAIN
@@ -24,6 +25,10 @@ STACKED = ((16, 8), (32, 4))
 
 STACKED_BATCH = 32
 """Images of a call."""
+
+STACKED_WORK = 1 << 25
+"""Most numbers of a cell's largest feature maps, over all examples of the range: 0.1 s or less on one thread, so that a unit of
+work has many cells. One of fewer than a call would be padded, and slower than cell by cell."""
 
 STACKED_NUMBERS, STACKED_PARAMETERS = 1 << 21, 1 << 17
 """Most numbers of a call's largest feature map, and most parameters of one cell: what a call holds should stay in the cache."""
@@ -65,8 +70,8 @@ class StackedConvNet(nn.Module):
         for layer, step in zip(network.chain.convolutions, network.steps, strict=True):
             size, stride, padding = step.convolution
             groups = cells if len(self.convolutions) else 1
-            inputs, outputs = layer.inputs * groups, layer.outputs * cells
-            self.convolutions.append(nn.Conv2d(inputs, outputs, size, stride, padding, groups=groups, bias=layer.bias))
+            shape = layer.inputs * groups, layer.outputs * cells, size, stride, padding
+            self.convolutions.append(skip_init(nn.Conv2d, *shape, groups=groups, bias=layer.bias))  # without random weights
         for index, layer in enumerate(network.chain.affine):
             self.register_buffer(f"weight{index}", torch.zeros(cells, layer.inputs, layer.outputs))
             self.register_buffer(f"bias{index}", torch.zeros(cells, 1, layer.outputs))
@@ -128,6 +133,10 @@ class Stack:
     def cells(self) -> int:
         """How many networks."""
         return self._stacked.cells
+
+    def forget(self) -> None:
+        """Drops the tensors of the last call."""
+        self._taken = None
 
     def outputs(self, tensors: Mapping[str, Tensor], x: Tensor) -> Float[Tensor, "cells n classes"]:
         """What the networks with these tensors give.

@@ -72,6 +72,25 @@ def test_a_job_that_nobody_has_is_lost_and_can_be_asked_for_again(queue: WorkQue
     assert queue.lengths()["compute"] == 1
 
 
+def test_a_job_that_ends_while_the_dead_are_looked_for_is_none_of_them(
+    queue: WorkQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue.enqueue_unit(SURFACE, 1, preview=False, attempt=0)
+    started(queue)
+    key = queue.queues["compute"].started_job_registry.key
+    entries = queue.redis.zrange(key, 0, -1)
+    beating = queue._beating
+
+    def ends_meanwhile(found: Any) -> Any:
+        answer = [(entry, False) for entry, _ in beating(found)]
+        queue.redis.zrem(key, *entries)
+        return answer
+
+    assert len(entries) == 1
+    monkeypatch.setattr(queue, "_beating", ends_meanwhile)
+    assert queue.clean_abandoned() == ()
+
+
 def test_what_rq_noted_of_old_failures_is_forgotten(queue: WorkQueue) -> None:
     registry = queue.queues["compute"].failed_job_registry
     queue.redis.zadd(registry.key, {"old": time.time() - 1, "new": time.time() + 60})

@@ -29,9 +29,12 @@ def cifar(arrays) -> Examples:
 @pytest.fixture
 def shapes_unchecked() -> Iterator[None]:
     """Tests check the shapes of all arguments, as those of this file's other tests; of 13.5 million images it takes minutes."""
+    before = jaxtyping.config.jaxtyping_disable
     jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", before)
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from torch import nn
 
 from landscape_core.compute import Evaluator, Examples, compute_surface, reference_surface, stacking
 from landscape_core.compute.calls import Calls
-from landscape_core.compute.stacking import STACKED_BATCH, Stack
+from landscape_core.compute.stacking import STACKED_BATCH, STACKED_WORK, Stack
 from landscape_core.errors import OutOfMemory
 from landscape_core.estimate import chunk_bounds
 from landscape_core.requests import Normalisation, SurfaceRequest
@@ -27,7 +27,12 @@ def without_biases() -> nn.Sequential:
     )
 
 
+def single() -> nn.Sequential:
+    return fresh(nn.Conv2d(1, 5, (3, 5)), nn.Identity(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(5 * 13 * 12, 10))
+
+
 NETWORKS = {
+    "convnet:activation=identity": (single, (28, 1), 8),
     "convnet": (lenet, (32, 3), 8),
     "convnet:pool_after=last": (pooled_at_the_end, (28, 1), 8),
     "convnet:padding=half,pool=none,stride=2": (strided, (32, 3), 8),
@@ -56,7 +61,6 @@ def test_values_are_those_of_one_cell_at_a_time(name):
     build, size, cells = NETWORKS[name]
     one, several = evaluators(name, build(), size, metrics=("top5", "class_accuracy"))
     assert (one.cells_a_call(64), several.cells_a_call(64)) == (1, cells)
-    assert (one.provenance()["batch"], several.provenance()["batch"]) == (40, STACKED_BATCH)
     expected, got = (evaluator.tally(GRID, 0, 70) for evaluator in (one, several))
     np.testing.assert_allclose(got.loss_sum, expected.loss_sum, rtol=2e-6)
     np.testing.assert_allclose(got.loss_sq, expected.loss_sq, rtol=5e-6)
@@ -79,6 +83,30 @@ def test_a_value_does_not_depend_on_what_else_is_in_its_call_and_the_network_s_o
         np.testing.assert_array_equal(found.correct, expected.correct)
     centre = [several.tally([(2, 2)], *chunk) for chunk in chunk_bounds(several.examples)]
     assert several.own_loss().loss_sum[0] == sum(float(tally.loss_sum[0]) for tally in centre)
+
+
+def test_a_curve_is_measured_side_by_side_too():
+    asked, given = surface_request("convnet", axis(5, 0.5)), (arrays_of(lenet()), pictures(32, 3))
+    one, several = Evaluator(asked, *given, calls=Calls(batch=40)), Evaluator(asked, *given)
+    assert several.cells_a_call(70) == 8
+    expected, got = (evaluator.tally(GRID[:5], 0, 70).loss_sum for evaluator in (one, several))
+    np.testing.assert_allclose(got, expected, rtol=2e-6)
+
+
+def test_cells_that_take_long_are_measured_one_at_a_time_because_a_unit_has_few_of_them():
+    _, several = evaluators("convnet", lenet(), (32, 3))
+    most = STACKED_WORK // several.calls.largest_map
+    assert several.calls.largest_map == 6 * 28 * 28
+    assert [several.cells_a_call(examples) for examples in (1, most, most + 1, 60_000)] == [8, 8, 1, 1]
+
+
+def test_making_it_leaves_random_numbers_and_no_tensors_behind():
+    before = torch.get_rng_state()
+    _, several = evaluators("convnet", lenet(), (32, 3))
+    assert several.cells_a_call(70) == 8
+    assert torch.equal(torch.get_rng_state(), before)
+    several.tally(GRID, 0, 70)
+    assert several._network._several._stack._taken is None
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "multi_margin", "mse"])
@@ -136,18 +164,20 @@ def test_other_networks_are_called_for_one_cell_at_a_time(name, build, size, cha
 
 
 def test_lack_of_memory_halves_the_batch_and_is_told_at_one_example(monkeypatch):
-    most, outputs = 12, Stack.outputs
+    most, outputs, tried = 12, Stack.outputs, list[int]()
 
     def limited(self: Stack, tensors, x: torch.Tensor) -> torch.Tensor:
+        tried.append(len(x))
         if len(x) > most:
             raise RuntimeError("out of memory")
         return outputs(self, tensors, x)
 
-    one, several = evaluators("convnet", lenet(), (32, 3))
+    one, several = evaluators("convnet:pool_after=last", pooled_at_the_end(), (28, 1))
+    assert several.calls.batch > 2 * STACKED_BATCH
     monkeypatch.setattr(Stack, "outputs", limited)
     expected, got = (evaluator.tally(GRID[:9], 0, 60) for evaluator in (one, several))
     np.testing.assert_allclose(got.loss_sum, expected.loss_sum, rtol=2e-6)
-    assert several.provenance()["batch"] <= most
+    assert tried[:4] == [STACKED_BATCH, STACKED_BATCH // 2, STACKED_BATCH // 4, STACKED_BATCH // 4]
     most = 0
     with pytest.raises(OutOfMemory, match="does not suffice for one example"):
         several.tally(GRID[:9], 0, 60)
