@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
 
 from landscape_core.catalogue import match
-from landscape_core.compute import Evaluator, Examples, compute_surface, load, load_dataset, prepare
+from landscape_core.compute import Evaluator, Examples, compute_surface, fusing, load, load_dataset, prepare
 from landscape_core.errors import NotFound
 from landscape_core.requests import Normalisation, Standardisation
 
@@ -29,12 +28,8 @@ def cifar(arrays) -> Examples:
 @pytest.fixture
 def shapes_unchecked() -> Iterator[None]:
     """Tests check the shapes of all arguments, as those of this file's other tests; of 13.5 million images it takes minutes."""
-    before = jaxtyping.config.jaxtyping_disable
-    jaxtyping.config.update("jaxtyping_disable", True)
-    try:
+    with fusing._unchecked_shapes():
         yield
-    finally:
-        jaxtyping.config.update("jaxtyping_disable", before)
 
 
 @pytest.mark.slow
