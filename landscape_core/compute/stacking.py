@@ -27,7 +27,7 @@ STACKED_BATCH = 32
 """Images of a call."""
 
 STACKED_WORK = 1 << 25
-"""Most numbers of a cell's largest feature maps, over all examples of the range: 0.1 s or less on one thread, so that a unit of
+"""Most numbers of a cell's largest feature maps, over all examples of the range: about 0.1 s on one thread, so that a unit of
 work has many cells. One of fewer than a call would be padded, and slower than cell by cell."""
 
 STACKED_NUMBERS, STACKED_PARAMETERS = 1 << 21, 1 << 17
