@@ -26,8 +26,9 @@ INSTALL = sed 's/^torch==.*/torch==$(TORCH)/' constraints.txt > .venv/constraint
 up: .venv/.installed
 	@exec $(BIN)/lossatlas up $(ARGS)
 
+# Tests start Python hundreds of times, so they keep its bytecode even where PYTHONDONTWRITEBYTECODE is set.
 test: .venv/.installed-dev
-	@exec $(if $(filter-out 0,$(JOBS)),env OMP_NUM_THREADS=1) $(BIN)/python -m pytest $(if $(filter-out 0,$(JOBS)),-n $(JOBS) --dist loadfile --no-loadscope-reorder) $(ARGS)
+	@exec env -u PYTHONDONTWRITEBYTECODE $(if $(filter-out 0,$(JOBS)),OMP_NUM_THREADS=1) $(BIN)/python -m pytest $(if $(filter-out 0,$(JOBS)),-n $(JOBS) --dist loadfile --no-loadscope-reorder) $(ARGS)
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .

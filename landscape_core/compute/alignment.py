@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int64
-from scipy.optimize import linear_sum_assignment
 
 from landscape_core.catalogue.family import COUNTER
 from landscape_core.catalogue.symmetry import Place, Symmetry
@@ -164,6 +163,8 @@ class _Descent:
 
     def _match(self, layer: str, places: Collection[Place]) -> bool:
         """Puts the units of a layer into the best order, judged by these places; says whether it was another one."""
+        from scipy.optimize import linear_sum_assignment  # noqa: PLC0415  a third of a second that no other surface needs
+
         if self._should_stop is not None and self._should_stop():
             raise Cancelled("The computation was cancelled.")
         if not places:

@@ -29,6 +29,6 @@ assert not light, light
 lc.Surface, lc.PlaneSpec, lc.load, lc.push
 assert "torch" not in sys.modules and "plotly" not in sys.modules
 lc.landscape
-assert "torch" in sys.modules and "plotly" not in sys.modules
+assert "torch" in sys.modules and not {"plotly", "scipy"} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True)

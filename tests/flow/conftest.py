@@ -91,7 +91,7 @@ def open_context(browser: Browser, atlas: str, watch: Watch) -> Iterator[Callabl
     """Opens a page in a browser context of its own: another person's browser, so to say."""
     contexts: list[BrowserContext] = []
 
-    def open_page(width: int = 1000, height: int = 720, **options: Any) -> Page:
+    def open_page(width: int = 920, height: int = 560, **options: Any) -> Page:
         context = browser.new_context(viewport={"width": width, "height": height}, base_url=atlas, **options)
         context.set_default_timeout(PATIENCE_MS)
         contexts.append(context)

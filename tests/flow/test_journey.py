@@ -16,7 +16,7 @@ torch = pytest.importorskip("torch")
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]
 
 ZONE, DATA = re.compile("Drop checkpoints here"), re.compile("Your own data set")
-POINTS, EXAMPLES = 15, 128
+POINTS, EXAMPLES = 13, 64
 
 
 def checkpoint() -> bytes:

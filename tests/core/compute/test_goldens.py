@@ -1,4 +1,4 @@
-"""Surfaces that the original code recorded, met at every cell; networks that reach their recorded accuracies."""
+"""Surfaces that the original code recorded, met cell by cell; networks that reach their recorded accuracies."""
 
 from __future__ import annotations
 
@@ -33,48 +33,43 @@ def shapes_unchecked() -> Iterator[None]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
-@pytest.mark.parametrize(
-    ("name", "x", "y", "of"),
-    [
-        ("resnet56_states_1d", axis(9), None, "states"),
-        ("resnet56_weightnorm_5x5", axis(5, 0.5), axis(5, 0.5), "weights"),
-    ],
-)
-def test_the_papers_network(weights, recorded, cifar, name, x, y, of):
-    """Loss within 2e-5 relative (1e-4 is asked for), accuracy exact; the third recording is met by the command line
-    (`tests/cli/test_compute.py`). The largest difference is at the centre, where the
-    loss is 5.5e-4, so that the last bit of a logit counts."""
-    golden = recorded(f"original_code/{name}")
-    request = surface_request(
-        "resnet56", x, y, preprocessing="cifar10-li2018", normalisation=Normalisation(of=of), from_file=True
-    )
+def test_the_papers_network_in_directions_weighted_by_its_weights(weights, recorded, cifar):
+    """Loss within 2e-5 relative (1e-4 is asked for), accuracy exact, in every second row and column; the two other recordings are met
+    by the command line (`tests/cli/test_compute.py`). The largest difference is at the centre, where the loss is 5.5e-4, so that
+    the last bit of a logit counts."""
+    golden, weighted = recorded("original_code/resnet56_weightnorm_5x5"), Normalisation(of="weights")
+    x = y = axis(3, 0.5)
+    request = surface_request("resnet56", x, y, preprocessing="cifar10-li2018", normalisation=weighted, from_file=True)
     surface = compute_surface(request, weights("paper_checkpoints/resnet56.t7"), cifar, golden)
-    np.testing.assert_allclose(surface.x, golden.coordinates, atol=1e-12)
-    np.testing.assert_allclose(surface.loss, golden.loss, rtol=2e-5)
-    np.testing.assert_allclose(surface.accuracy, golden.accuracy, atol=1e-9)
+    np.testing.assert_allclose(surface.x, golden.coordinates[::2], atol=1e-12)
+    np.testing.assert_allclose(surface.loss, golden.loss[::2, ::2], rtol=2e-5)
+    np.testing.assert_allclose(surface.accuracy, golden.accuracy[::2, ::2], atol=1e-9)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(2400)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize(
-    ("name", "loss", "most_undecided"),
-    [("mnist_mlp_784_128_10_ce", "cross_entropy", 0), ("mnist_cnn_margin", "multi_margin", 2)],
+    ("name", "loss", "x", "columns", "most_undecided"),
+    [
+        ("mnist_mlp_784_128_10_ce", "cross_entropy", axis(15), slice(None), 0),
+        ("mnist_cnn_margin", "multi_margin", axis(5, 6 / 7), slice(1, None, 3), 2),
+    ],
 )
 @pytest.mark.usefixtures("shapes_unchecked")
-def test_mnist_on_all_images(weights, recorded, arrays, name, loss, most_undecided):
-    """Loss within 1e-5 relative at all 225 cells. The MLP's accuracy is exact at every cell, though two images in 13.5 million lie
-    on the boundary between two classes (their two largest outputs are 1.4e-6 and 2e-7 apart). The convolutional network has
-    two, image 53186 at (0, 2/7), 5.5e-8 apart, and 41848 at (6/7, 1/7), 6.8e-7 apart, which the order decides in which a processor
-    adds."""
+def test_mnist_on_all_images(weights, recorded, arrays, name, loss, x, columns, most_undecided):
+    """Loss within 1e-5 relative at all 225 cells of the MLP and at 75 of the convolutional network (it was met at its others too, which
+    takes minutes). The MLP's accuracy is exact at every cell, though two images in 13.5 million lie on the boundary between two
+    classes (their two largest outputs are 1.4e-6 and 2e-7 apart). The convolutional network has two, image 53186 at (0, 2/7),
+    5.5e-8 apart, and 41848 at (6/7, 1/7), 6.8e-7 apart, which the order decides in which a processor adds."""
     golden, examples = recorded(f"golden_surfaces/{name}"), Examples.from_arrays(*arrays("mnist/train_60000.npz"))
     tensors = weights(f"golden_surfaces/{name}.pt")
     found = match({key: array.shape for key, array in tensors.items()})[0]
     architecture = str(found.architecture)
-    request = surface_request(architecture, axis(15), axis(15), preprocessing=HALF, loss=loss, from_file=True)
+    request = surface_request(architecture, x, axis(15), preprocessing=HALF, loss=loss, from_file=True)
     surface = compute_surface(request, tensors, examples, golden)
-    np.testing.assert_allclose(surface.loss, golden.loss, rtol=1e-5)
-    difference = np.rint((surface.accuracy - golden.accuracy) * 600).astype(int)
+    np.testing.assert_allclose(surface.x, golden.coordinates[columns], atol=1e-12)
+    np.testing.assert_allclose(surface.loss, golden.loss[:, columns], rtol=1e-5)
+    difference = np.rint((surface.accuracy - golden.accuracy[:, columns]) * 600).astype(int)
     assert np.count_nonzero(difference) <= most_undecided
     for row, column in np.argwhere(difference):
         place = (surface.x[column], surface.y[row])
