@@ -282,3 +282,10 @@ def inspect_here(services: Any, folder: Path, content: bytes | None = None) -> s
 @pytest.fixture(autouse=True)
 def quiet_logs(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The collector sweeps more often than it does elsewhere, for that is what many tests wait for."""
+    monkeypatch.setattr("app.collector.SWEEP_EVERY_S", 0.5)
+    monkeypatch.setattr("app.collector.FINISHING_EVERY_S", 1.0)
