@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import itertools
+import json
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -23,17 +26,29 @@ needs_reference = [
 ]
 
 
+@cache
+def _server() -> subprocess.Popen[str]:
+    """What forks for every run; it ends with this process."""
+    command = [sys.executable, str(Path(__file__).with_name("forking.py"))]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+    atexit.register(server.communicate)
+    return server
+
+
 def lossatlas(*words: object, folder: Path | None = None, timeout_s: float = 250) -> subprocess.CompletedProcess[str]:
     """The finished command, run in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "cli.main", *map(str, words)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=timeout_s,
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "LOSSATLAS_THREADS": "2"},
-    )
+    given, server = [str(word) for word in words], _server()
+    environment = os.environ | {"LOSSATLAS_THREADS": "2"}
+    asked = {"words": given, "folder": str(folder or Path.cwd()), "environment": environment, "timeout_s": timeout_s}
+    assert server.stdin is not None
+    assert server.stdout is not None
+    server.stdin.write(json.dumps(asked) + "\n")
+    server.stdin.flush()
+    answer = json.loads(server.stdout.readline())
+    if answer["code"] is None:
+        raise subprocess.TimeoutExpired(given, timeout_s)
+    return subprocess.CompletedProcess(given, answer["code"], answer["out"], answer["err"])
 
 
 def mlp_tensors(seed: int = 0, widths: tuple[int, ...] = (784, 16, 10)) -> dict[str, np.ndarray]:

@@ -196,17 +196,18 @@ class TestThePaper:
         run = lossatlas(
             *("compute", REFERENCE / "paper_checkpoints/resnet56.t7", "--architecture", "resnet56"),
             *("--dataset", REFERENCE / "cifar10/train_20000.npz", "--preprocessing", "cifar10-li2018"),
-            *("--examples", 500, "--in-order", "--x", directions, "--y", directions, "--grid", "-1:1:7x-1:1:5", "--out", out),
+            *("--examples", 500, "--in-order", "--x", directions, "--y", directions, "--grid", "-1:1:3x-1:1:5", "--out", out),
             timeout_s=900,
         )
         assert (run.returncode, run.stderr) == (0, "")
         with h5py.File(REFERENCE / "original_code/resnet56_7x5.surface.h5") as theirs, h5py.File(out) as ours:
-            assert ours["train_loss"].shape == theirs["train_loss"].shape == (7, 5)
-            np.testing.assert_allclose(ours["train_loss"][:], theirs["train_loss"][:], rtol=2e-5, atol=0)
-            np.testing.assert_allclose(ours["train_acc"][:], theirs["train_acc"][:], rtol=1e-12, atol=0)
+            for name, rtol in (("train_loss", 2e-5), ("train_acc", 1e-12)):
+                recorded = theirs[name][:].ravel().reshape(5, 7)[:, ::3]  # as the original fills its arrays
+                assert ours[name].shape == (3, 5)
+                np.testing.assert_allclose(ours[name][:].ravel().reshape(5, 3), recorded, rtol=rtol, atol=0)
         surface = formats.load(out)
-        assert surface.loss.shape == (5, 7)
-        assert surface.loss[2, 3] == pytest.approx(5.517092947848141e-4, rel=1e-4)
+        assert surface.loss.shape == (5, 3)
+        assert surface.loss[2, 1] == pytest.approx(5.517092947848141e-4, rel=1e-4)
 
     def test_states_move_the_running_statistics_along_a_curve(self, tmp_path):
         out = tmp_path / "curve.npz"
