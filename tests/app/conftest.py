@@ -288,4 +288,4 @@ def quiet_logs(caplog: pytest.LogCaptureFixture) -> None:
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """The collector sweeps more often than it does elsewhere, for that is what many tests wait for."""
     monkeypatch.setattr("app.collector.SWEEP_EVERY_S", 0.5)
-    monkeypatch.setattr("app.collector.FINISHING_EVERY_S", 1.0)
+    monkeypatch.setattr("app.collector.FINISHING_EVERY_S", 0.5)

@@ -50,7 +50,7 @@ def expected(hands: Hands, surface: str):
 def left_alone(hands: Hands, surface: str) -> bool:
     """Whether no unit is asked for while the collector looks, sweeps and fills."""
     hands.forget_jobs()
-    time.sleep(1.5)
+    time.sleep(2.0)
     return hands.take(surface) is None
 
 
@@ -287,7 +287,7 @@ def test_a_picture_that_cannot_be_drawn_does_not_hold_up_the_surface(begin, wait
         hands.say(Announcement(kind="finishing", subject=surface, problem="No paint.", retry=True))
     wait_until(lambda: site.services.surface_row(surface).finishing == "failed", 5, "it is given up")
     hands.take_finish(surface)  # a sweep at that very moment may have asked once more
-    time.sleep(1.5)
+    time.sleep(2.0)
     assert not hands.take_finish(surface)
     assert site.http.get(f"/surfaces/{surface}").json()["state"] == "finished"
     assert site.http.get(f"/surfaces/{surface}/preview.png").status_code == 404

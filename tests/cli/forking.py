@@ -7,15 +7,18 @@ It reads a run a line, as JSON, and answers how it ended.
 from __future__ import annotations
 
 import atexit
+import ctypes
 import json
 import os
 import signal
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from typing import Any
 
+from app.leash import PR_SET_PDEATHSIG
 from cli.main import main
 from cli.material import share_cores
 
@@ -30,13 +33,15 @@ def ended(asked: dict[str, Any]) -> dict[str, Any]:
         written = []
         for file in (out, err):
             file.seek(0)
-            written.append(file.read().decode())
+            written.append(file.read().decode(errors="replace"))
     return {"code": code, "out": written[0], "err": written[1]}
 
 
 def _run(asked: dict[str, Any], out: int, err: int) -> None:
     code = 1
     try:
+        if sys.platform == "linux":
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)  # with the process that forked it
         for target, source in enumerate((os.open(os.devnull, os.O_RDONLY), out, err)):
             os.dup2(source, target)
         os.environ.clear()
@@ -44,6 +49,7 @@ def _run(asked: dict[str, Any], out: int, err: int) -> None:
         os.chdir(asked["folder"])
         sys.path[0] = asked["folder"]
         code = main(asked["words"])
+        threading._shutdown()  # as an interpreter ends
         atexit._run_exitfuncs()
     except BaseException:  # noqa: BLE001  the edge of this process, whose parent shows what it writes
         traceback.print_exc()

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,25 +31,45 @@ needs_reference = [
 def _server() -> subprocess.Popen[str]:
     """What forks for every run; it ends with this process."""
     command = [sys.executable, str(Path(__file__).with_name("forking.py"))]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
-    atexit.register(server.communicate)
+    server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=_environment())
+    atexit.register(server.kill)
     return server
 
 
-def lossatlas(*words: object, folder: Path | None = None, timeout_s: float = 250) -> subprocess.CompletedProcess[str]:
-    """The finished command, run in a process of its own."""
-    given, server = [str(word) for word in words], _server()
-    environment = os.environ | {"LOSSATLAS_THREADS": "2"}
-    asked = {"words": given, "folder": str(folder or Path.cwd()), "environment": environment, "timeout_s": timeout_s}
-    assert server.stdin is not None
-    assert server.stdout is not None
-    server.stdin.write(json.dumps(asked) + "\n")
-    server.stdin.flush()
-    answer = json.loads(server.stdout.readline())
+def _environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "LOSSATLAS_THREADS": "2"}
+
+
+def lossatlas(
+    *words: object, folder: Path | None = None, timeout_s: float = 250, cold: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """The finished command, run in a process of its own; a cold one has loaded nothing before."""
+    given = [str(word) for word in words]
+    if cold:
+        command = [sys.executable, "-m", "cli.main", *given]
+        return subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=timeout_s, cwd=folder, env=_environment()
+        )
+    asked = {"words": given, "folder": str(folder or Path.cwd()), "environment": _environment(), "timeout_s": timeout_s}
+    answer = _answer(asked)
     if answer["code"] is None:
         raise subprocess.TimeoutExpired(given, timeout_s)
     return subprocess.CompletedProcess(given, answer["code"], answer["out"], answer["err"])
+
+
+def _answer(asked: dict[str, Any]) -> dict[str, Any]:
+    server = _server()
+    assert server.stdin is not None
+    assert server.stdout is not None
+    try:
+        server.stdin.write(json.dumps(asked) + "\n")
+        server.stdin.flush()
+        return json.loads(server.stdout.readline())
+    except BaseException:  # it is gone, or would answer the next run with this one's end
+        server.kill()
+        server.communicate()
+        _server.cache_clear()
+        raise
 
 
 def mlp_tensors(seed: int = 0, widths: tuple[int, ...] = (784, 16, 10)) -> dict[str, np.ndarray]:

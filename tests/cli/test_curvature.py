@@ -30,7 +30,7 @@ def test_a_report_of_a_small_network(tmp_path):
     np.savez(tmp_path / "rows.npz", x=x, y=y)
     checkpoint, out = save_mlp(tmp_path / "net.safetensors", widths=(5, 6, 3)), tmp_path / "report.json"
     words = ("--dataset", tmp_path / "rows.npz", "--in-order", "--examples", 50, "--architecture", "mlp:activation=tanh")
-    run = lossatlas("curvature", checkpoint, *words, "--top", 2, "--trace-probes", 40, "--out", out)
+    run = lossatlas("curvature", checkpoint, *words, "--top", 2, "--trace-probes", 40, "--out", out, cold=True)
     assert (run.returncode, run.stderr.count("\n")) == (0, 1)  # one line says which preprocessing was taken
     told = json.loads(out.read_text())
     tensors = {name: torch.from_numpy(array) for name, array in mlp_tensors(widths=(5, 6, 3)).items()}

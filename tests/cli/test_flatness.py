@@ -20,7 +20,7 @@ FASHION = REFERENCE / "fashion_mnist_checkpoints"
 
 
 def refused(*words: object) -> str:
-    run = lossatlas("flatness", *words)
+    run = lossatlas("flatness", *words, cold=True)
     assert (run.returncode, run.stdout) == (2, "")
     assert len(run.stderr.splitlines()) == 1, run.stderr
     return run.stderr

@@ -74,7 +74,7 @@ class TestReferenceCheckpoints:
 
 def test_the_command_it_gives_can_be_run(tmp_path):
     save_mlp(tmp_path / "my net's.safetensors")
-    run = lossatlas("inspect", "my net's.safetensors", folder=tmp_path)
+    run = lossatlas("inspect", "my net's.safetensors", folder=tmp_path, cold=True)
     assert run.returncode == 0, run.stderr
     words = shlex.split(run.stdout.splitlines()[-1])
     assert words[:3] == ["lossatlas", "compute", "my net's.safetensors"]

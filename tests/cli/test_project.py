@@ -36,7 +36,7 @@ def steps(*, ignore: str) -> np.ndarray:
 
 def test_random_directions_are_not_at_right_angles_and_places_are_still_least_squares(run, tmp_path):
     command = ("project", run[-1], "--checkpoints", *run, "--x", "random:3", "--y", "random:4", "--ignore", "none")
-    done = lossatlas(*command, "--out", tmp_path / "proj.json", "--directions-out", tmp_path / "dirs.h5")
+    done = lossatlas(*command, "--out", tmp_path / "proj.json", "--directions-out", tmp_path / "dirs.h5", cold=True)
     assert done.returncode == 0, done.stderr
     found = lc.load_projection(tmp_path / "proj.json")
     assert found.names == ("epoch_0.safetensors", "epoch_1.safetensors", "epoch_2.safetensors", "epoch_3.safetensors")

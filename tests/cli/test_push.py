@@ -52,7 +52,7 @@ def test_a_pushed_surface_is_opened_by_its_link(tmp_path, surface, atlas):
     for suffix in (".npz", ".h5", ".json"):
         file = tmp_path / f"bowl{suffix}"
         formats.save(surface, file)
-        run = run_lossatlas("push", file, "--server", atlas)
+        run = run_lossatlas("push", file, "--server", atlas, cold=True)
         assert (run.returncode, run.stderr) == (0, "")
         link = run.stdout.strip()
         assert link.startswith(f"{atlas}/s/")

@@ -35,7 +35,7 @@ def shapes_unchecked() -> Iterator[None]:
 @pytest.mark.slow
 def test_the_papers_network_in_directions_weighted_by_its_weights(weights, recorded, cifar):
     """Loss within 2e-5 relative (1e-4 is asked for), accuracy exact, in every second row and column; the two other recordings are met
-    by the command line (`tests/cli/test_compute.py`). The largest difference is at the centre, where the loss is 5.5e-4, so that
+    by the command line, one of them in every third column (`tests/cli/test_compute.py`). The largest difference is at the centre, where the loss is 5.5e-4, so that
     the last bit of a logit counts."""
     golden, weighted = recorded("original_code/resnet56_weightnorm_5x5"), Normalisation(of="weights")
     x = y = axis(3, 0.5)
