@@ -150,9 +150,8 @@ def test_a_damaged_result_is_computed_again(begin):
     site, hands, surface = begin(points=2)
     unit = hands.wait_for(surface, 0)
     part = hands.plan(surface).unit(unit)
-    blob = bytearray(
-        encode_unit(part.cells, hands.tally(part))
-    )  # damaged before it is stored: a sweep would take in the good one
+    # damaged before it is stored: a sweep would take in the good one
+    blob = bytearray(encode_unit(part.cells, hands.tally(part)))
     blob[-20] ^= 1
     site.services.blobs.put(unit_key(surface, unit), bytes(blob))
     hands.announce(surface, unit)
